@@ -1,0 +1,209 @@
+"""The words of the domain as values: what is asked, who is known, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class View(StrEnum):
+    """Where in ImBox the agent is."""
+
+    CHAT = "chat"
+    TICKET = "ticket"
+    CALL = "call"
+    CONTACT = "contact"
+
+
+class Key(StrEnum):
+    """An identity a source can search by, strongest first."""
+
+    EXTERNAL_ID = "external_id"
+    CONTACT_ID = "contact_id"
+    EMAIL = "email"
+    PHONE = "phone"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One validated question from ImBox.
+
+    A source is always asked by exactly one identity: `key` says which, `value` holds it in normal
+    form (an e-mail in lower case with an ASCII domain, a phone number as E.164, ids as text).
+    """
+
+    view: View
+    #: normal forms by key; never blank
+    identities: Mapping[Key, str] = field(default_factory=lambda: _NOTHING)
+    #: identities ImBox sent that have no normal form, so that nobody is searched by them
+    unusable: frozenset[Key] = frozenset()
+    ticket_id: str | None = None
+    channel_id: str | None = None
+    call_id: str | None = None
+    #: static parameters of the plugin's set-up in ImBox; never an identity, never a secret
+    extras: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+    @property
+    def key(self) -> Key:
+        """The strongest identity at hand; raises LookupError when there is none."""
+        for key in Key:
+            if key in self.identities:
+                return key
+        raise LookupError("this lookup has no identity")
+
+    @property
+    def value(self) -> str:
+        """The normal form of `key`."""
+        return self.identities[self.key]
+
+    @property
+    def external_id(self) -> str | None:
+        """The id the contact has in the company's own systems."""
+        return self.identities.get(Key.EXTERNAL_ID)
+
+    @property
+    def contact_id(self) -> str | None:
+        """ImBox's own id of the contact."""
+        return self.identities.get(Key.CONTACT_ID)
+
+    @property
+    def email(self) -> str | None:
+        """The e-mail address in normal form."""
+        return self.identities.get(Key.EMAIL)
+
+    @property
+    def phone(self) -> str | None:
+        """The phone number as E.164."""
+        return self.identities.get(Key.PHONE)
+
+    def by(self, key: Key) -> Lookup:
+        """The same question, asked by this identity alone."""
+        return replace(self, identities=MappingProxyType({key: self.identities[key]}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """What one source knows about one person.
+
+    Identities are given as the source has them; the directory makes the normal forms.
+    """
+
+    name: str | None = None
+    external_id: str | None = None
+    #: ImBox's own id of the contact, for a source that stores it
+    contact_id: str | None = None
+    emails: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    #: any JSON-like tree; dates and decimals are welcome
+    details: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A contact that was asked for, and how it was found."""
+
+    contact: Contact
+    source: str
+    key: Key
+    #: seconds since the source was asked
+    age: float = 0.0
+
+
+class Outcome(StrEnum):
+    """How one source answered."""
+
+    FOUND = "found"
+    UNKNOWN = "unknown"
+    AMBIGUOUS = "ambiguous"
+    FAILED = "failed"
+    NOT_ASKED = "not asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One source's answer to one lookup, whatever it was."""
+
+    source: str
+    outcome: Outcome
+    match: Match | None = None
+    #: the identity of the last question put to the source
+    key: Key | None = None
+    #: different contacts that share `key`
+    count: int = 0
+    #: contacts the source returned although their identity was not the one asked for
+    dropped: int = 0
+    #: what is wrong, for the operator; holds no identity and no secret
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where the agent is taken from the card."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a list."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListElement:
+    """Labelled texts, one under the other."""
+
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableElement:
+    """Columns with a header each; every row has as many cells as there are headers."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlElement:
+    """Markup that has passed `html.py`."""
+
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccordionElement:
+    """A section that opens, holding other elements but no accordion."""
+
+    title: str
+    data: tuple[ListElement | TableElement | HtmlElement, ...]
+
+
+Element: TypeAlias = ListElement | TableElement | HtmlElement | AccordionElement
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """ImBox's unit in the panel."""
+
+    name: str
+    #: a Material Symbols name
+    icon: str
+    data: tuple[Element, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Everything answered to one lookup."""
+
+    contact_name: str | None = None
+    contact_link: Link | None = None
+    blocks: tuple[Block, ...] = ()
