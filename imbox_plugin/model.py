@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 class View(StrEnum):
@@ -110,7 +110,7 @@ class Match:
     contact: Contact
     source: str
     key: Key
-    #: seconds since the source was asked
+    #: seconds since the source said so; 0: just now
     age: float = 0.0
 
 
@@ -120,6 +120,7 @@ class Outcome(StrEnum):
     FOUND = "found"
     UNKNOWN = "unknown"
     AMBIGUOUS = "ambiguous"
+    CONTRADICTED = "contradicted"
     FAILED = "failed"
     NOT_ASKED = "not asked"
 
@@ -131,14 +132,26 @@ class Finding:
     source: str
     outcome: Outcome
     match: Match | None = None
-    #: the identity of the last question put to the source
-    key: Key | None = None
-    #: different contacts that share `key`
+    #: the identities it was asked by, one after the other
+    asked: tuple[Key, ...] = ()
+    #: different contacts that share the last identity asked by
     count: int = 0
     #: contacts the source returned although their identity was not the one asked for
     dropped: int = 0
     #: what is wrong, for the operator; holds no identity and no secret
     reason: str = ""
+
+    @property
+    def key(self) -> Key | None:
+        """The identity its answer is about: the last one it was asked by."""
+        return self.asked[-1] if self.asked else None
+
+
+def best_match(findings: Iterable[Finding]) -> Match | None:
+    """The match by the strongest key; of equals, the first."""
+    matches = [finding.match for finding in findings if finding.match]
+    strength = list(Key)
+    return min(matches, key=lambda match: strength.index(match.key), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +174,7 @@ class Row:
 class ListElement:
     """Labelled texts, one under the other."""
 
+    kind: ClassVar[str] = "list"
     rows: tuple[Row, ...]
 
 
@@ -168,6 +182,7 @@ class ListElement:
 class TableElement:
     """Columns with a header each; every row has as many cells as there are headers."""
 
+    kind: ClassVar[str] = "table"
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -176,6 +191,7 @@ class TableElement:
 class HtmlElement:
     """Markup that has passed `html.py`."""
 
+    kind: ClassVar[str] = "html"
     html: str
 
 
@@ -183,6 +199,7 @@ class HtmlElement:
 class AccordionElement:
     """A section that opens, holding other elements but no accordion."""
 
+    kind: ClassVar[str] = "accordion"
     title: str
     data: tuple[ListElement | TableElement | HtmlElement, ...]
 

@@ -1,0 +1,1 @@
+"""ImBox client-integration plugin server: your customers, in the agent's panel."""

@@ -1,0 +1,190 @@
+"""The application factory: the one place where the parts meet."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from flask import Flask
+from marshmallow import Schema, fields
+
+from imbox_plugin import plugins
+from imbox_plugin.compose import Composer
+from imbox_plugin.directory import Directory
+from imbox_plugin.fit import Fit
+from imbox_plugin.formats import Formats
+from imbox_plugin.html import Sanitizer
+from imbox_plugin.layout import LayoutReader, Templates, views_field
+from imbox_plugin.links import LinkBuilder
+from imbox_plugin.model import Key, View
+from imbox_plugin.panel import Panel, PanelLink
+from imbox_plugin.plugins import PluginError, Registry
+from imbox_plugin.settings import (
+    PanelTable,
+    Settings,
+    SettingsFile,
+    find_settings,
+    read_settings,
+)
+from imbox_plugin.sources import DataSource, SourceContext
+from imbox_plugin.web import errors, webhook
+from imbox_plugin.web.auth import Gate
+from imbox_plugin.web.webhook import Service
+from schemas.reply import reply_schema
+from schemas.request import LookupSchema
+from schemas.wire import WireNames, WireSchema
+
+_Plugin = TypeVar("_Plugin")
+
+_log = logging.getLogger(__name__)
+
+
+class _LinkSchema(Schema):
+    """What every link's table has beside the options of its type."""
+
+    type = fields.String(required=True)
+    text = fields.String(required=True)
+    views = views_field()
+
+
+def create_app(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Flask:
+    """The server, as the settings file describes it.
+
+    Args:
+        path: the settings file; None: what IMBOX_SETTINGS names, else `imbox.toml` here.
+        environ: the environment variables.
+
+    Raises:
+        SettingsError: with every mistake in the settings.
+    """
+    file = SettingsFile(path or find_settings(environ, Path.cwd()), environ)
+    app = Flask("imbox_plugin", static_folder=None)
+    app.extensions["imbox_plugin"] = build(file)
+    for warning in file.warnings:
+        _log.warning("settings: %s", warning)
+    app.register_blueprint(webhook.blueprint())
+    errors.install(app)
+    return app
+
+
+def build(file: SettingsFile) -> Service:
+    """Everything a request needs; every part notes its mistakes, so that one start shows them all.
+
+    Raises:
+        SettingsError: with every mistake in the settings. Warnings stay in the file.
+    """
+    settings = read_settings(file)
+    wire = WireNames(**file.load(WireSchema(), settings.wire, "wire"))
+    formats = _formats(file, settings)
+    sanitizer = _sanitizer(file, settings)
+    layouts = LayoutReader(file, Templates(formats, sanitizer, file.folder))
+    sources = _sources(file, settings)
+    links = Registry(LinkBuilder, plugins.LINKS, "imbox_plugin.links", file.folder)
+    panels = {}
+    for table in settings.panels:
+        asked = [sources[name] for name in table.sources if name in sources]
+        composer = Composer(
+            layouts.blocks(table.blocks, f"{table.path}.blocks", table.sources),
+            formats,
+            sanitizer,
+            Fit(settings.limits, formats),
+            documented=wire.elements == "documented",
+        )
+        own_links = list(_links(file, settings, table, links))
+        panels[table.name] = Panel(table.name, Directory(asked), own_links, composer)
+    file.finish()
+    return Service(
+        panels=panels,
+        gates={
+            table.name: Gate(table.keys, table.key_header, query=table.key_in_query)
+            for table in settings.panels
+        },
+        lookup_schema=LookupSchema(wire),
+        reply_schema=reply_schema(wire),
+        default_region=settings.default_region,
+        strict=settings.strict,
+    )
+
+
+def _formats(file: SettingsFile, settings: Settings) -> Formats:
+    """The formats of the locale; the locale and the time zone are tried one by one."""
+    locale, timezone = settings.locale, settings.timezone
+    try:
+        Formats(locale)
+    except ValueError as error:
+        file.problem("locale", str(error))
+        locale = "en"
+    try:
+        return Formats(locale, timezone)
+    except ValueError as error:
+        file.problem("timezone", str(error))
+        return Formats(locale)
+
+
+def _sanitizer(file: SettingsFile, settings: Settings) -> Sanitizer:
+    try:
+        return Sanitizer(settings.sanitizer)
+    except ValueError as error:
+        file.problem("sanitizer", str(error))
+        return Sanitizer()
+
+
+def _sources(file: SettingsFile, settings: Settings) -> dict[str, DataSource]:
+    registry = Registry(DataSource, plugins.SOURCES, "imbox_plugin.sources", file.folder)
+    sources = {}
+    for table in settings.sources:
+        kind = _kind(file, registry, table.type, table.path)
+        if kind is None:
+            continue
+        options = file.load_whole(kind.Options(), table.options, table.path)
+        if options is None:
+            continue
+        context = SourceContext(
+            name=table.name,
+            folder=file.folder,
+            default_region=table.default_region,
+            time_limit=settings.deadline,
+        )
+        sources[table.name] = kind(options, context)
+        if table.default_region is None and Key.PHONE in sources[table.name].keys:
+            file.warn(
+                f"{table.path}.default_region",
+                "not set, so phone numbers written nationally find nobody; set it, e.g. to SE",
+            )
+    return sources
+
+
+def _links(
+    file: SettingsFile, settings: Settings, panel: PanelTable, registry: Registry[LinkBuilder]
+) -> Iterator[PanelLink]:
+    common = _LinkSchema()
+    for at, table in enumerate(panel.links):
+        path = f"{panel.path}.links[{at}]"
+        mine = {key: value for key, value in table.items() if key in common.fields}
+        own = file.load_whole(common, mine, path)
+        if own is None:
+            continue
+        kind = _kind(file, registry, own["type"], path)
+        if kind is None:
+            continue
+        rest = {key: value for key, value in table.items() if key not in common.fields}
+        options = file.load_whole(kind.Options(), rest, path)
+        if options is not None:
+            builder = kind(options, settings.default_region)
+            yield PanelLink(path, own["text"], frozenset(map(View, own["views"])), builder)
+
+
+def _kind(
+    file: SettingsFile, registry: Registry[_Plugin], type_: str, path: str
+) -> type[_Plugin] | None:
+    """The class of a `type`, or None with a problem noted."""
+    if not type_:
+        return None
+    try:
+        return registry.load(type_)
+    except PluginError as error:
+        file.problem(f"{path}.type", str(error))
+        return None

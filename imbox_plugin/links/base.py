@@ -1,0 +1,49 @@
+"""What a contact link is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import marshmallow
+
+from imbox_plugin.identity import normal_phone
+from imbox_plugin.model import Contact, Lookup
+
+
+class LinkBuilder(ABC):
+    """Makes the URL of one kind of contact link. Built once, used from many threads.
+
+    The host is fixed by the builder or by its options; what comes from a lookup or a contact is
+    only ever put in as an encoded value.
+    """
+
+    class Options(marshmallow.Schema):
+        """Its table in the settings, without `type`, `text` and `views`."""
+
+    def __init__(self, options: Mapping[str, Any], default_region: str | None = None) -> None:
+        """Keep the loaded options; `default_region` is that of phone numbers written nationally."""
+        self.options = options
+        self.default_region = default_region
+
+    @abstractmethod
+    def url(self, lookup: Lookup, contact: Contact | None) -> str | None:
+        """The https address for this person, or None when an identity it needs is missing."""
+
+    def phone(self, lookup: Lookup, contact: Contact | None) -> str | None:
+        """The phone number to reach the person at, as E.164.
+
+        The number of this very call or chat comes first, then the first usable one of the contact.
+        """
+        if lookup.phone:
+            return lookup.phone
+        numbers = contact.phones if contact else ()
+        forms = (normal_phone(number, self.default_region) for number in numbers)
+        return next((form for form in forms if form), None)
+
+
+def encoded(text: str) -> str:
+    """A value as one part of a URL: everything but letters, digits and `_.-~` in percent form."""
+    return quote(text, safe="", errors="replace")

@@ -1,0 +1,71 @@
+"""One plugin as set up in ImBox Admin: it asks, links and composes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from imbox_plugin.compose import Composer
+from imbox_plugin.directory import Directory
+from imbox_plugin.links import Contact, LinkBuilder
+from imbox_plugin.model import Finding, Link, Lookup, Reply, View, best_match
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PanelLink:
+    """One of a panel's links: its builder, and when it applies."""
+
+    path: str
+    text: str
+    views: frozenset[View]
+    builder: LinkBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply, and how the sources came to it."""
+
+    reply: Reply
+    findings: tuple[Finding, ...] = ()
+
+
+class Panel:
+    """Answers the lookups of one panel. Built once at start, used from many threads."""
+
+    def __init__(
+        self, name: str, directory: Directory, links: Iterable[PanelLink], composer: Composer
+    ) -> None:
+        self.name = name
+        self.directory = directory
+        self._links = tuple(links)
+        self._composer = composer
+
+    def answer(self, lookup: Lookup) -> Answer:
+        """The card for one lookup; never raises, since what ImBox shows then is unknown."""
+        findings: tuple[Finding, ...] = ()
+        try:
+            findings = self.directory.find(lookup)
+            best = best_match(findings)
+            link = self._link(lookup, best.contact if best else None)
+            return Answer(self._composer.compose(lookup, findings, link), findings)
+        except Exception as error:  # noqa: BLE001
+            _log.error("panel %s made no card: %s", self.name, type(error).__name__)
+            return Answer(self._composer.failure(), findings)
+
+    def _link(self, lookup: Lookup, contact: Contact | None) -> Link | None:
+        """The first link that applies to the view and has the identities it needs."""
+        for link in self._links:
+            if lookup.view not in link.views:
+                continue
+            try:
+                url = link.builder.url(lookup, contact)
+            except Exception as error:  # noqa: BLE001
+                # A builder may be a plugin: the card goes out without its link.
+                _log.error("%s made no link: %s", link.path, type(error).__name__)
+                continue
+            if url:
+                return Link(link.text, url)
+        return None

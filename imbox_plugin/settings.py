@@ -1,0 +1,555 @@
+"""The settings file becomes Settings; every mistake is found at start, with its path and a cure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import phonenumbers
+from marshmallow import Schema, ValidationError, fields, missing, validate, validates_schema
+
+_REFERENCES = frozenset({"env", "file"})
+_MIN_SECRET = 16
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in the settings: where it is, and a sentence with what is wrong and the cure."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class SettingsError(Exception):
+    """The server cannot start with these settings; `problems` has every mistake found."""
+
+    def __init__(self, file: Path | None, problems: Iterable[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        where = f"{file}: " if file else ""
+        lines = [f"{where}{count} mistake{'s' if count != 1 else ''} in the settings"]
+        super().__init__("\n".join([*lines, *(f"  {problem}" for problem in self.problems)]))
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """One active key of a panel: what ImBox sends to prove that it is ImBox."""
+
+    id: str
+    secret: str = field(repr=False)
+    #: the moment it stops to be accepted; None: never
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one card may hold, since what ImBox bears is not documented."""
+
+    blocks: int = 20
+    #: rows of one list or table, sections of one accordion element
+    rows: int = 50
+    #: cells of one table
+    cells: int = 400
+    #: characters of one text
+    characters: int = 1_000
+    #: characters of one html element before it is sanitised
+    html: int = 20_000
+    #: bytes of the whole reply as UTF-8
+    bytes: int = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """One of the `[[sources]]`, not yet built."""
+
+    path: str
+    name: str
+    type: str
+    default_region: str | None
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PanelTable:
+    """One of the `[panels]`; its blocks and links are not yet built."""
+
+    path: str
+    name: str
+    keys: tuple[AccessKey, ...]
+    #: a header that holds the bare key, beside `Authorization`
+    key_header: str | None
+    #: whether the older `key=` query parameter is accepted
+    key_in_query: bool
+    #: names of the sources it asks, in the order of the settings
+    sources: tuple[str, ...]
+    blocks: tuple[Mapping[str, Any], ...]
+    links: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings file, read. Times in seconds."""
+
+    locale: str
+    timezone: str | None
+    default_region: str | None
+    #: for the whole answer
+    deadline: float
+    base_url: str | None
+    secret_keys: tuple[str, ...] = field(repr=False)
+    strict: bool
+    sanitizer: str
+    limits: Limits
+    wire: Mapping[str, Any]
+    sources: tuple[SourceTable, ...]
+    panels: tuple[PanelTable, ...]
+
+
+class Region(fields.String):
+    """An ISO country that has phone numbers, such as `SE`."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        region = str(super()._deserialize(value, attr, data, **kwargs)).upper()
+        if region not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValidationError("not a country with phone numbers; write its ISO code, e.g. SE")
+        return region
+
+
+class _Moment(fields.Field[datetime]):
+    """A TOML date or date-time, or its ISO text; without an offset it is UTC."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
+        del attr, data, kwargs
+        try:
+            moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        except ValueError:
+            moment = None
+        if isinstance(moment, date) and not isinstance(moment, datetime):
+            moment = datetime.combine(moment, time())
+        if not isinstance(moment, datetime):
+            raise ValidationError("not a date; write it as 2027-01-31 or 2027-01-31T12:00:00Z")
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _secret(**options: Any) -> fields.String:
+    """A text of enough length to be a secret, kept out of every message."""
+    return fields.String(
+        metadata={"secret": True},
+        validate=validate.Length(
+            min=_MIN_SECRET, error="shorter than {min} characters; make a longer one at random"
+        ),
+        **options,
+    )
+
+
+def _name(pattern: re.Pattern[str], says: str, **options: Any) -> fields.String:
+    return fields.String(
+        required=True, validate=lambda text: _require(pattern.fullmatch(text), says), **options
+    )
+
+
+def _require(holds: object, says: str) -> None:
+    if not holds:
+        raise ValidationError(says)
+
+
+def _choice(*names: str) -> fields.String:
+    """One of a few names, the first by default."""
+    one_of = validate.OneOf(names, error="must be one of: {choices}")
+    return fields.String(load_default=names[0], validate=one_of)
+
+
+def _positive(**options: Any) -> fields.Integer:
+    return fields.Integer(
+        strict=True, validate=validate.Range(min=1, error="must be 1 or more"), **options
+    )
+
+
+class _LimitsSchema(Schema):
+    blocks = _positive()
+    rows = _positive()
+    cells = _positive()
+    characters = _positive()
+    html = _positive()
+    bytes = fields.Integer(
+        strict=True,
+        validate=validate.Range(min=4096, error="must be 4096 or more, to hold a notice at least"),
+    )
+
+
+class _KeySchema(Schema):
+    id = fields.String(
+        required=True,
+        validate=lambda text: _require(_NAME.fullmatch(text), "use letters, digits, - and _"),
+    )
+    secret = _secret(required=True)
+    expires = _Moment()
+
+
+class _PanelSchema(Schema):
+    keys = fields.List(
+        fields.Nested(_KeySchema),
+        required=True,
+        validate=validate.Length(
+            min=1, error="no keys, so nobody could be let in; add { id = ..., secret = ... }"
+        ),
+    )
+    key_header = fields.String(
+        load_default=None,
+        validate=lambda text: _require(
+            _HEADER.fullmatch(text) and text.lower() != "authorization",
+            "not the name of a header of its own (Authorization is read anyway)",
+        ),
+    )
+    key_in_query = fields.Boolean(load_default=False)
+    sources = fields.List(fields.String(), load_default=None)
+    blocks = fields.List(fields.Dict(), load_default=list)
+    links = fields.List(fields.Dict(), load_default=list)
+
+    @validates_schema
+    def _ids_differ(self, data: Mapping[str, Any], **_: Any) -> None:
+        ids = [key["id"] for key in data.get("keys", ())]
+        if len(set(ids)) < len(ids):
+            raise ValidationError("two keys have the same id; give each its own", "keys")
+
+
+class _SourceSchema(Schema):
+    """What every source's table has beside the options of its type."""
+
+    name = _name(_IDENTIFIER, "use letters, digits and _, beginning with a letter")
+    type = fields.String(required=True)
+    default_region = Region()
+
+
+class _SettingsSchema(Schema):
+    base_url = fields.Url(schemes={"https", "http"}, require_tld=False, load_default=None)
+    locale = fields.String(load_default="en")
+    timezone = fields.String(load_default=None)
+    default_region = Region(load_default=None)
+    deadline = fields.Float(
+        load_default=2.5,
+        validate=validate.Range(min=0.1, max=60, error="must be from 0.1 to 60 seconds"),
+    )
+    secret_keys = fields.List(_secret(), load_default=list)
+    validation = fields.String(
+        load_default="lenient", validate=validate.OneOf(["lenient", "strict"])
+    )
+    sanitizer = fields.String(load_default="nh3", validate=validate.OneOf(["nh3", "bleach"]))
+    limits = fields.Nested(_LimitsSchema, load_default=dict)
+    wire = fields.Dict(load_default=dict)
+    sources = fields.List(
+        fields.Dict(),
+        required=True,
+        validate=validate.Length(min=1, error="no sources; add [[sources]] with name and type"),
+    )
+    panels = fields.Dict(
+        fields.String(),
+        fields.Dict(),
+        required=True,
+        validate=validate.Length(min=1, error="no panels; add [panels.default] with its keys"),
+    )
+
+
+class SettingsFile:
+    """A settings file while it is read: its tables, and the problems found so far.
+
+    The parts of the server load their own tables through `load`, so that one start reports
+    every mistake of every part.
+
+    Args:
+        path: the TOML file; relative paths inside start at its folder.
+        environ: where `{ env = "NAME" }` is looked up.
+
+    Raises:
+        SettingsError: there is no such file, or it is not TOML.
+    """
+
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        self.path = path
+        self.folder = path.resolve().parent
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._environ = environ
+        self._referenced: set[str] = set()
+        self._broken: set[str] = set()
+        self.tables: Mapping[str, Any] = self._resolve(_read(path), "")
+
+    def problem(self, path: str, message: str) -> None:
+        """Note a mistake that stops the start."""
+        self.problems.append(Problem(path, message))
+
+    def warn(self, path: str, message: str) -> None:
+        """Note something that works, but deserves a look."""
+        self.warnings.append(Problem(path, message))
+
+    def finish(self) -> None:
+        """Raise SettingsError with all problems, if there are any."""
+        if self.problems:
+            raise SettingsError(self.path, self.problems)
+
+    def load(self, schema: Schema, table: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """Load one table by its schema, noting every mistake under its path.
+
+        Returns what is valid, with the schema's defaults for the rest, so that the reading goes
+        on and finds the mistakes behind the first.
+        """
+        loaded, _ = self._load(schema, table, path)
+        return loaded
+
+    def load_whole(
+        self, schema: Schema, table: Mapping[str, Any], path: str
+    ) -> dict[str, Any] | None:
+        """Load a table that something is built from: None when any of it is wrong or missing."""
+        loaded, whole = self._load(schema, table, path)
+        return loaded if whole else None
+
+    def _load(
+        self, schema: Schema, table: Mapping[str, Any], path: str
+    ) -> tuple[dict[str, Any], bool]:
+        for place, name in _secrets(schema, table, path):
+            if place not in self._referenced:
+                self.warn(place, f'a secret in the file; write {name} = {{ env = "NAME" }} instead')
+        whole = not any(f"{broken}.".startswith(f"{path}.") for broken in self._broken)
+        try:
+            return dict(schema.load(table)), whole
+        except ValidationError as error:
+            for place, message in _flat(error.messages, schema, path):
+                if not any(place.startswith(broken) for broken in self._broken):
+                    self.problem(place, message)
+            valid = error.valid_data if isinstance(error.valid_data, dict) else {}
+            return {**_defaults(schema), **valid}, False
+
+    def _resolve(self, value: Any, path: str) -> Any:
+        """Replace each `{ env = }` and `{ file = }` by what it names."""
+        if isinstance(value, dict):
+            if len(value) == 1 and _REFERENCES.issuperset(value) and path:
+                ((kind, name),) = value.items()
+                if isinstance(name, str):
+                    return self._reference(kind, name, path)
+            return {key: self._resolve(item, join(path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._resolve(item, f"{path}[{at}]") for at, item in enumerate(value)]
+        return value
+
+    def _reference(self, kind: str, name: str, path: str) -> str:
+        self._referenced.add(path)
+        text = ""
+        if kind == "env":
+            text = self._environ.get(name, "")
+            cure = f"the environment variable {name} is not set or empty; set it"
+        else:
+            cure = f"the file {name} cannot be read or is empty; write the secret into it"
+            try:
+                text = (self.folder / name).read_text("utf-8").strip()
+            except (OSError, ValueError):
+                text = ""
+        if not text:
+            self._broken.add(path)
+            self.problem(path, cure)
+        return text
+
+
+def join(path: str, key: str) -> str:
+    """The path of `key` inside the table at `path`."""
+    return f"{path}.{key}" if path else key
+
+
+def find_settings(environ: Mapping[str, str], folder: Path) -> Path:
+    """The settings file: what IMBOX_SETTINGS names, else `imbox.toml` in the folder.
+
+    Raises:
+        SettingsError: neither is there.
+    """
+    named = environ.get("IMBOX_SETTINGS", "").strip()
+    path = Path(named) if named else folder / "imbox.toml"
+    if path.is_file():
+        return path
+    if named:
+        message = f"IMBOX_SETTINGS names {named}, and there is no such file; correct the name"
+    else:
+        message = (
+            "there are no settings: name a file in IMBOX_SETTINGS, or write imbox.toml in this "
+            "folder (examples/demo/imbox.toml is one to begin with)"
+        )
+    raise SettingsError(None, [Problem("", message)])
+
+
+def read_settings(file: SettingsFile) -> Settings:
+    """The typed settings; mistakes are noted in `file`, and what can be read is returned."""
+    tables = file.load(_SettingsSchema(), file.tables, "")
+    sources = tuple(_sources(file, tables["sources"] or (), tables["default_region"]))
+    names = [source.name for source in sources]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            file.problem(f"sources[{at}].name", f"another source is named {name}; rename one")
+    panels = tuple(
+        _panel(file, name, table, names) for name, table in (tables["panels"] or {}).items()
+    )
+    return Settings(
+        locale=tables["locale"],
+        timezone=tables["timezone"],
+        default_region=tables["default_region"],
+        deadline=tables["deadline"],
+        base_url=tables["base_url"],
+        secret_keys=tuple(tables["secret_keys"]),
+        strict=tables["validation"] == "strict",
+        sanitizer=tables["sanitizer"],
+        limits=Limits(**tables["limits"]),
+        wire=tables["wire"],
+        sources=sources,
+        panels=panels,
+    )
+
+
+def _sources(
+    file: SettingsFile, tables: Iterable[Mapping[str, Any]], region: str | None
+) -> Iterator[SourceTable]:
+    common = _SourceSchema()
+    for at, table in enumerate(tables):
+        path = f"sources[{at}]"
+        own = {key: value for key, value in table.items() if key in common.fields}
+        loaded = file.load(common, own, path)
+        yield SourceTable(
+            path=path,
+            name=loaded.get("name") or f"source_{at}",
+            type=loaded.get("type") or "",
+            default_region=loaded.get("default_region") or region,
+            options={key: value for key, value in table.items() if key not in common.fields},
+        )
+
+
+def _panel(
+    file: SettingsFile, name: str, table: Mapping[str, Any], sources: list[str]
+) -> PanelTable:
+    path = join("panels", name)
+    if not _NAME.fullmatch(name):
+        file.problem(path, "not a name for an address; use letters, digits, - and _")
+    loaded = file.load(_PanelSchema(), table, path)
+    chosen = loaded["sources"]
+    if chosen is not None and not chosen:
+        file.problem(f"{path}.sources", "no sources; leave it out to ask all of them")
+    for at, source in enumerate(chosen or ()):
+        if source not in sources:
+            file.problem(f"{path}.sources[{at}]", unknown("source", source, sources))
+    return PanelTable(
+        path=path,
+        name=name,
+        keys=tuple(AccessKey(**key) for key in loaded.get("keys", ()) if "secret" in key),
+        key_header=loaded["key_header"],
+        key_in_query=loaded["key_in_query"],
+        sources=tuple(source for source in sources if chosen is None or source in chosen),
+        blocks=tuple(loaded["blocks"]),
+        links=tuple(loaded["links"]),
+    )
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that does not exist: the nearest one, and all there are."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"no {what} is called {name!r}; {hint}there are: {', '.join(known) or 'none'}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        problem = f"the file cannot be read ({error.strerror}); check its name and its rights"
+    except UnicodeDecodeError:
+        problem = "the file is not UTF-8 text; save it as UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"not TOML: {error}"
+    raise SettingsError(path, [Problem("", problem)])
+
+
+def _inner(field_: fields.Field[Any]) -> Schema | None:
+    """The schema of a nested field or of a list of them."""
+    if isinstance(field_, fields.List):
+        field_ = field_.inner
+    return field_.schema if isinstance(field_, fields.Nested) else None
+
+
+def _secrets(schema: Schema, table: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Path and name of each secret value given in a table."""
+    if not isinstance(table, Mapping):
+        return
+    for name, field_ in schema.fields.items():
+        value = table.get(name)
+        items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
+        for at, item in items:
+            place = join(path, name) + ("" if at is None else f"[{at}]")
+            inner = _inner(field_)
+            leaf = field_.inner if isinstance(field_, fields.List) else field_
+            if inner is not None:
+                yield from _secrets(inner, item, place)
+            elif leaf.metadata.get("secret") and isinstance(item, str) and item:
+                yield place, name
+
+
+def _flat(errors: Any, schema: Schema | None, path: str) -> Iterator[tuple[str, str]]:
+    """Path and sentence of each of marshmallow's messages."""
+    if isinstance(errors, Mapping):
+        for key, inner in errors.items():
+            if key == "_schema":
+                yield from _flat(inner, schema, path)
+                continue
+            place = f"{path}[{key}]" if isinstance(key, int) else join(path, str(key))
+            if isinstance(key, int):
+                yield from _flat(inner, schema, place)
+            else:
+                field_ = schema.fields.get(key) if schema else None
+                yield from _field_messages(inner, key, schema, field_, place)
+    else:
+        for message in errors if isinstance(errors, list) else [errors]:
+            yield path, _sentence(str(message))
+
+
+def _field_messages(
+    errors: Any, key: str, schema: Schema | None, field_: fields.Field[Any] | None, place: str
+) -> Iterator[tuple[str, str]]:
+    if schema is not None and field_ is None and errors == ["Unknown field."]:
+        yield place, unknown("setting", key, schema.fields)
+    else:
+        yield from _flat(errors, _inner(field_) if field_ else None, place)
+
+
+def _sentence(message: str) -> str:
+    """Marshmallow's message with a cure where it has none."""
+    return {
+        "Missing data for required field.": "missing; add it",
+        "Unknown field.": "no such setting; take it out",
+        "Field may not be null.": "has no value; give it one or take it out",
+        "Not a valid string.": 'must be a text; write it in quotes, "..."',
+        "Not a valid integer.": "must be a whole number, without quotes",
+        "Not a valid number.": "must be a number, without quotes",
+        "Not a valid boolean.": "must be true or false, without quotes",
+        "Not a valid list.": "must be a list; write it in brackets, [...]",
+        "Not a valid mapping type.": "must be a table; write it as { ... } or under a [heading]",
+        "Invalid input type.": "must be a table; write it as { ... } or under a [heading]",
+        "Not a valid URL.": "not an address; write it as https://host.example",
+    }.get(message, message)
+
+
+def _defaults(schema: Schema) -> dict[str, Any]:
+    found = {}
+    for name, field_ in schema.fields.items():
+        default = field_.load_default
+        if default is missing:
+            default = None if field_.required else missing
+        if default is not missing:
+            found[name] = default() if callable(default) else default
+    return found

@@ -1,0 +1,17 @@
+"""Data sources: everything a plugin author imports is here."""
+
+from marshmallow import Schema, fields
+
+from imbox_plugin.model import Contact, Key, Lookup
+from imbox_plugin.sources.base import DataSource, SourceContext, SourceError
+
+__all__ = [
+    "Contact",
+    "DataSource",
+    "Key",
+    "Lookup",
+    "Schema",
+    "SourceContext",
+    "SourceError",
+    "fields",
+]

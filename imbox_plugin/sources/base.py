@@ -1,0 +1,81 @@
+"""What a data source is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import marshmallow
+
+from imbox_plugin.model import Contact, Key, Lookup
+
+
+class SourceError(Exception):
+    """A source cannot say whether it knows the person; an empty answer would say that it does not.
+
+    The message is for the operator: it names what is wrong and the cure, and holds no identity, no
+    password and no URL.
+
+    Args:
+        message: one sentence.
+        permanent: asking again will not help until somebody mends it (a rejected password, say).
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceContext:
+    """What a source is told beside its own options."""
+
+    #: its `name` in the settings
+    name: str = "source"
+    #: the folder of the settings file; relative paths in the options start here
+    folder: Path = field(default_factory=Path)
+    #: ISO country of phone numbers written nationally; None: such numbers are no key
+    default_region: str | None = None
+    #: seconds that one question may take
+    time_limit: float = 2.5
+
+
+class DataSource(ABC):
+    """One place that knows people. Built once, asked from many threads at the same time.
+
+    Keep nothing about a question on `self`.
+    """
+
+    #: what it can search by; a class attribute, or set in `__init__` where the options decide
+    keys: frozenset[Key]
+
+    class Options(marshmallow.Schema):
+        """Its table in the settings, without `name`, `type` and `default_region`.
+
+        Mark a password or token with `metadata={"secret": True}`, so that a literal in the
+        settings file is warned about.
+        """
+
+    def __init__(self, options: Mapping[str, Any], context: SourceContext) -> None:
+        """Keep the loaded options; connect lazily, so that the server starts without the source."""
+        self.options = options
+        self.context = context
+
+    @abstractmethod
+    def find(self, lookup: Lookup) -> Sequence[Contact]:
+        """Everyone known by the one identity that `lookup.key` names; empty: not known here.
+
+        The directory verifies what is returned, so a coarse search is welcome.
+
+        Raises:
+            SourceError: cannot say.
+        """
+
+    def check(self) -> None:  # noqa: B027
+        """Raise SourceError when the source cannot be asked now."""
+
+    def close(self) -> None:  # noqa: B027
+        """Give back connections and files."""

@@ -1,0 +1,81 @@
+"""What a block holds: the four element types, as they leave.
+
+`list` and `table` are documented word for word (docs.imbox.io,
+plugins/client-integration/example-responses); the names inside `html` and `accordion` come from
+`wire.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from schemas.wire import WireNames
+
+
+class Text(fields.String):
+    """A text that is never null."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+        return super()._serialize(value, attr, obj, **kwargs) or ""
+
+
+class Cell(Text):
+    """A text in an object of its own, `{"text": ...}`, as table headers and cells are."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return {"text": super()._serialize(value, attr, obj, **kwargs)}
+
+
+class RowSchema(Schema):
+    """One line of a list."""
+
+    label = Text()
+    text = Text()
+
+
+class ListSchema(Schema):
+    """`{"type": "list", "rows": [{"label", "text"}]}`."""
+
+    type = fields.Constant("list")
+    rows = fields.List(fields.Nested(RowSchema))
+
+
+class TableSchema(Schema):
+    """`{"type": "table", "headers": [{"text"}], "rows": [[{"text"}]]}`."""
+
+    type = fields.Constant("table")
+    headers = fields.List(Cell())
+    rows = fields.List(fields.List(Cell()))
+
+
+class ElementField(fields.Field[Any]):
+    """Any element, told apart by its `kind`: list, table, html or accordion."""
+
+    def __init__(self, schemas: Mapping[str, Schema]) -> None:
+        super().__init__()
+        self._schemas = schemas
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        del attr, obj, kwargs
+        return self._schemas[value.kind].dump(value)
+
+
+def element_field(wire: WireNames) -> ElementField:
+    """The field that dumps every element under the configured names."""
+    html = Schema.from_dict(
+        {"type": fields.Constant(wire.html_type), "html": Text(data_key=wire.html_content)},
+        name="HtmlSchema",
+    )
+    leaves = {"list": ListSchema(), "table": TableSchema(), "html": html()}
+    accordion = Schema.from_dict(
+        {
+            "type": fields.Constant(wire.accordion_type),
+            "title": Text(data_key=wire.accordion_title),
+            "data": fields.List(ElementField(leaves), data_key=wire.accordion_data),
+        },
+        name="AccordionSchema",
+    )
+    return ElementField({**leaves, "accordion": accordion()})

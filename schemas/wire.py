@@ -1,0 +1,100 @@
+"""Every wire name that no document of ImBox spells out, with its evidence, in one place.
+
+The documents are docs.imbox.io/plugins/client-integration/technical-description and
+.../example-responses. What they do spell out is written where it is used, in `request.py`,
+`reply.py` and `elements.py`, and cannot be changed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+#: how elements leave: as configured, or restricted to the shapes ImBox documents
+ELEMENTS = ("all", "documented")
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+
+
+def _uncertain(name: str, evidence: str) -> Any:
+    return field(default=name, metadata={"evidence": evidence})
+
+
+@dataclass(frozen=True, slots=True)
+class WireNames:
+    """The names that had to be chosen; each has its evidence in the field's metadata."""
+
+    email: str = _uncertain(
+        "email",
+        "inferred: the parameter is documented (\"Contact's or ticket requester's email\"), its "
+        "heading is lost; the ticket plugin and the contacts API of ImBox call theirs `email`",
+    )
+    html_type: str = _uncertain(
+        "html",
+        "inferred: the element is documented as raw HTML, and the other types are lower case",
+    )
+    html_content: str = _uncertain("html", "unknown: no document at hand names it")
+    accordion_type: str = _uncertain(
+        "accordion", "inferred: the element is documented, and the other types are lower case"
+    )
+    accordion_title: str = _uncertain(
+        "name", "unknown: no document at hand names it; a block calls its title `name`"
+    )
+    accordion_data: str = _uncertain(
+        "data", "unknown: no document at hand names it; a block calls its elements `data`"
+    )
+    link_text: str = _uncertain(
+        "text", "unknown: contactLink is documented as an object, its properties are not"
+    )
+    link_url: str = _uncertain(
+        "url", "unknown: contactLink is documented as an object, its properties are not"
+    )
+    #: one of ELEMENTS
+    elements: str = "all"
+
+
+class WireSchema(Schema):
+    """The table `[wire]` of the settings; loads WireNames."""
+
+    email = fields.String()
+    html_type = fields.String()
+    html_content = fields.String()
+    accordion_type = fields.String()
+    accordion_title = fields.String()
+    accordion_data = fields.String()
+    link_text = fields.String()
+    link_url = fields.String()
+    elements = fields.String(validate=validate.OneOf(ELEMENTS))
+
+    @validates_schema
+    def _names_fit(self, data: dict[str, str], **_: Any) -> None:
+        problems: dict[str, list[str]] = {}
+        names = WireNames(**data)
+        for name, value in data.items():
+            if not _KEY.fullmatch(value):
+                problems[name] = ["not a name; use letters, digits, - and _"]
+        for pair in (
+            ("link_text", "link_url"),
+            ("accordion_title", "accordion_data"),
+            ("html_type", "accordion_type"),
+        ):
+            if getattr(names, pair[0]) == getattr(names, pair[1]):
+                problems[pair[1]] = [f"the same as {pair[0]}; the two must differ"]
+        for name in ("html_content", "accordion_title", "accordion_data"):
+            if getattr(names, name) == "type":
+                problems[name] = ["every element has a `type` already; choose another"]
+        if problems:
+            raise ValidationError(problems)
+
+
+def uncertain_names() -> dict[str, str]:
+    """Each name that had to be chosen, with its evidence."""
+    return {
+        item.name: item.metadata["evidence"]
+        for item in dataclass_fields(WireNames)
+        if "evidence" in item.metadata
+    }

@@ -1,0 +1,31 @@
+"""What several test modules need."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """Read one of the large test-data files, or skip where they are not at hand."""
+    folder = Path(os.environ.get("IMBOX_CORPORA", Path(__file__).parents[2] / "shared" / "corpora"))
+
+    def read(name: str) -> list[dict]:
+        file = folder / f"{name}.jsonl"
+        if not file.exists():
+            pytest.skip(f"test data {name} is not here; IMBOX_CORPORA names its folder")
+        return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+    return read
+
+
+def absent(service: str, cause: Exception) -> None:
+    """Skip a test whose service is not here; REQUIRE_SERVICES=1 makes that a failure."""
+    message = f"{service} is not here: {type(cause).__name__}"
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
