@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 #: elements that leave; any other tag goes and its text stays, but see `EMPTIED`
 TAGS = frozenset(
     """
-    a abbr article aside b bdi blockquote br caption cite code col colgroup dd del details dfn div
-    dl dt em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i ins kbd li mark ol p pre q s
-    samp section small span strong sub summary sup table tbody td tfoot th thead time tr u ul var
-    wbr
-    """.split(),  # noqa: SIM905 - sixty words read better so than as sixty literals
+    a abbr address article aside b bdi blockquote br caption center cite code col colgroup dd del
+    details dfn div dl dt em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i ins kbd li main
+    mark nav ol p pre q s samp section small span strong sub summary sup table tbody td tfoot th
+    thead time tr u ul var wbr
+    """.split(),  # noqa: SIM905 - so many words read better than so many literals
 )
 #: attributes that leave, by tag; besides, every link gets `REL`
 ATTRIBUTES = {
@@ -34,15 +34,14 @@ ATTRIBUTES = {
 #: schemes a link may have; a relative link would point into ImBox, so it loses its `href`
 SCHEMES = frozenset({"https", "mailto", "tel"})
 REL = "noopener noreferrer"
-#: elements that go with all they hold: it is code, or text no reader would have seen
+#: elements that go with all they hold: it is code, or text that was not meant to be read here
 EMPTIED = frozenset(
-    {
-        *("iframe", "math", "noembed", "noframes", "noscript", "object", "script", "style"),
-        *("svg", "template", "textarea", "title", "xmp"),
-    },
+    """
+    iframe math noembed noframes noscript object script style svg template textarea title xmp
+    """.split(),  # noqa: SIM905
 )
-#: characters of markup that are read; parsers need quadratic time for deep nesting
-LONGEST = 65_536
+#: characters of markup that are read: for deep nesting, parsers need quadratic time
+LONGEST = 32_768
 
 #: all controls but tab and newline; a lone surrogate cannot be encoded at all
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -57,9 +56,12 @@ _LINK = re.compile(rf"[\t\n ]*(?:{'|'.join(sorted(SCHEMES))}):", re.ASCII | re.I
 # bleach never learns what was inside a stripped tag, so this takes content away before it. The
 # foreign `svg` and `math` close themselves, which needs a parser: of them bleach leaves the text.
 _EMPTIED = re.compile(
-    r"<!--(?:-?>|.*?(?:--!?>|\Z))"
-    rf"|<({'|'.join(sorted(EMPTIED - {'math', 'svg'}))})(?=[\t\n />]).*?(?:</\1(?=[\t\n />])[^>]*>?|\Z)",
-    re.ASCII | re.DOTALL | re.IGNORECASE,
+    rf"""
+    <!-- (?: -?> | .*? (?: --!?> | \Z ) )
+    | <({"|".join(sorted(EMPTIED - {"math", "svg"}))}) (?=[\t\n />])
+      .*? (?: </\1 (?=[\t\n />]) [^>]*>? | \Z )
+    """,
+    re.ASCII | re.DOTALL | re.IGNORECASE | re.VERBOSE,
 )
 
 #: elements that stand within a line; any other begins and ends one
@@ -163,7 +165,8 @@ def _nh3(
     return nh3.Cleaner(
         tags=TAGS,
         clean_content_tags=EMPTIED,
-        attributes=attributes,
+        # unless told so, nh3 keeps `lang` and `title` on every tag
+        attributes={"*": frozenset(), **attributes},
         link_rel=rel,
         url_schemes=SCHEMES,
         url_relative="deny",

@@ -496,8 +496,15 @@ def _secrets(schema: Schema, table: Any, path: str) -> Iterator[tuple[str, str]]
             leaf = field_.inner if isinstance(field_, fields.List) else field_
             if inner is not None:
                 yield from _secrets(inner, item, place)
-            elif leaf.metadata.get("secret") and isinstance(item, str) and item:
+            elif _is_secret(leaf.metadata.get("secret"), item):
                 yield place, name
+
+
+def _is_secret(secret: Any, value: object) -> bool:
+    """Whether a value given is a secret; `secret` may be a function that tells by the value."""
+    if not isinstance(value, str) or not value:
+        return False
+    return bool(secret(value) if callable(secret) else secret)
 
 
 def _flat(errors: Any, schema: Schema | None, path: str) -> Iterator[tuple[str, str]]:

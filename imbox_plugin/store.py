@@ -103,6 +103,7 @@ _EXCEL_TEXT = re.compile(r"""="([^"]*)"|'([+\d][\d ()./-]*)""")
 _EXCEL_ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d\d", re.IGNORECASE)
 _LIKE_A_CONTACT = re.compile(r"@|\d{5}")
 
+_SQLITE = b"SQLite format 3\0"
 #: "IMBX": tells our file from any other SQLite database
 _APPLICATION_ID = 0x494D4258
 _VERSION = 1
@@ -149,7 +150,7 @@ _PATIENCE = 30.0
 _CACHE = 65_536
 
 
-class ImportRefused(Exception):  # noqa: N818 - the word of the command's output; nothing crashed
+class ImportRefused(Exception):
     """The file cannot be read, or the store not be written; nothing was imported.
 
     The message is one sentence for the operator: what was found, and the cure.
@@ -284,7 +285,8 @@ def import_contacts(
     with _plain_store_errors(store), _opened(file, encoding) as text, closing(_staging()) as db:
         existed = store.exists()
         if existed:
-            # A wrong file is told before the long reading rather than after it.
+            # A wrong store is told before the long reading rather than after it.
+            _require_sqlite(store)
             _attach(db, store)
         header, rows = _table(text, file.name, columns, progress)
         tally = _stage(db, rows, header, region)
@@ -317,6 +319,9 @@ def _details(header: _Header) -> dict[str, str]:
 
 def _encoding_of(file: Path) -> str:
     """UTF-16 or UTF-8 where the file is that, else Windows-1252, as Excel's plain "CSV" is."""
+    if file.is_fifo():
+        # It cannot be read a second time.
+        raise ImportRefused(f"{file.name} is a pipe; save its rows to a file, or give its encoding")
     try:
         with file.open("rb") as raw:
             head = raw.read(4)
@@ -335,9 +340,6 @@ def _encoding_of(file: Path) -> str:
 
 
 def _opened(file: Path, encoding: str) -> TextIOWrapper:
-    if file.exists() and not (file.is_file() or file.is_dir()):
-        # A pipe cannot be read twice, and has no size.
-        raise ImportRefused(f"{file.name} is no plain file; save the rows to one first")
     try:
         return file.open(encoding=encoding, newline="")
     except OSError as error:
@@ -648,6 +650,20 @@ def _staging() -> sqlite3.Connection:
     return db
 
 
+def _require_sqlite(store: Path) -> None:
+    """Refuse another kind of file; SQLite takes one of a single byte for an empty database."""
+    try:
+        with store.open("rb") as raw:
+            head = raw.read(len(_SQLITE))
+    except OSError as error:
+        raise _unreadable(store.name, error) from error
+    if head not in {b"", _SQLITE}:
+        raise ImportRefused(
+            f"{store.name} is a file but no database, so nothing is written to it; give the store"
+            " a path of its own"
+        )
+
+
 def _attach(db: sqlite3.Connection, store: Path) -> None:
     """Open the file as `store`, creating it, and refuse one that is not a contact store."""
     db.execute("ATTACH ? AS store", (f"{store.absolute().as_uri()}?mode=rwc",))
@@ -713,10 +729,9 @@ def _plain_store_errors(store: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-            cure = "give the store a path of its own"
-        elif not store.parent.is_dir():
-            cure = "create its folder first"
-        else:
-            cure = "check that it may be written, has room, and that no other import is running"
+        cure = (
+            "check that it may be written, has room, and that no other import is running"
+            if store.parent.is_dir()
+            else "create its folder first"
+        )
         raise ImportRefused(f"{store.name} cannot be the store ({error}); {cure}") from error

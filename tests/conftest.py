@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo import SETTINGS, build
+
 
 @pytest.fixture(scope="session")
 def corpus():
@@ -29,3 +31,10 @@ def absent(service: str, cause: Exception) -> None:
     if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The demo's settings file, its database built."""
+    build()
+    return SETTINGS

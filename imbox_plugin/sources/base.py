@@ -56,7 +56,7 @@ class DataSource(ABC):
         """Its table in the settings, without `name`, `type` and `default_region`.
 
         Mark a password or token with `metadata={"secret": True}`, so that a literal in the
-        settings file is warned about.
+        settings file is warned about; a function of the value may tell when it is one.
         """
 
     def __init__(self, options: Mapping[str, Any], context: SourceContext) -> None:

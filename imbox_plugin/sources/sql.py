@@ -70,6 +70,7 @@ _CONTACT_COLUMNS = frozenset({"name"}).union(*_COLUMNS.values())
 _IDENTITY_NAMES = frozenset(name for names in SEARCH_FORMS.values() for name in names)
 
 _BREAKS = dict.fromkeys(map(ord, "\t\r\n"))
+_BETWEEN = re.compile(r"[,;\r\n]")
 
 #: seconds a connection is kept
 _RECYCLE = 1800
@@ -84,6 +85,7 @@ _NOT_LET_IN = frozenset({"28P01", "28000", "3D000", "1044", "1045", "1049", "169
 _NOT_LET_IN_SAYS = re.compile(r"authentication failed|pg_hba\.conf|(?:role|database) .* not exist")
 _UNFIT_VALUE = frozenset({"22P02", "22003", "22007", "22008", "22021", "22P05"})
 _OTHER_CHARACTER_SET = frozenset({"1267", "1270", "1271", "3988"})
+_PASSING = frozenset({"SQLITE_BUSY"})
 _CLIENT_CODES = range(2000, 3000)
 _NO_COLUMN = "there is no such column"
 _NO_TABLE = "there is no such table"
@@ -110,7 +112,7 @@ _WHY = MappingProxyType(
         "42883": "there is no such function, or no comparison of these types; cast one side",
     }
 )
-_SQLITE_SAYS = re.compile(r'no such (?:table|column|function): [\w.]+|near "\w+": syntax error')
+_SQLITE_SAYS = re.compile(r'no such (?:table|column|function): [\w.]+|near "[^"]*": syntax error')
 
 
 def _names(sql: str) -> frozenset[str]:
@@ -161,7 +163,9 @@ class _UrlField(fields.Field[URL]):
         try:
             url = make_url(value)
             url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-            dialect = create_engine(url).dialect
+            if url.get_backend_name() == "sqlite":
+                _check_sqlite(url)
+            is_async = create_engine(url).dialect.is_async
         except ImportError:
             driver = url.get_driver_name()
             package = f"imbox-plugin[{_EXTRAS[driver]}]" if driver in _EXTRAS else driver
@@ -173,13 +177,16 @@ class _UrlField(fields.Field[URL]):
                 "not the address of a database; write it as sqlite:///contacts.db, "
                 "postgresql://user:password@host/database or mariadb://user:password@host/database"
             ) from None
-        if dialect.is_async:
+        if is_async:
             raise ValidationError(
                 "an asyncio driver cannot be used here; write postgresql:// or mariadb:// alone"
             )
-        if dialect.name == "sqlite":
-            _check_sqlite(url)
         return url
+
+
+def _has_password(url: str) -> bool:
+    """Whether the text of a URL has a user, and so may have a password; a path has neither."""
+    return "@" in url
 
 
 def _check_sqlite(url: URL) -> None:
@@ -240,7 +247,7 @@ class SqlSource(DataSource):
         """Where the database is, and what to ask it."""
 
         #: any SQLAlchemy URL; a relative SQLite path starts at the folder of the settings
-        url = _UrlField(load_default=_DEFAULT_URL, metadata={"secret": True})
+        url = _UrlField(load_default=_DEFAULT_URL, metadata={"secret": _has_password})
         #: by key; what `flask import` has filled is asked when left out
         find = fields.Nested(
             _FindSchema,
@@ -306,6 +313,9 @@ class SqlSource(DataSource):
             name: self._statement(f"related.{name}", sql)
             for name, sql in options["related"].items()
         }
+        self._related_names = frozenset[str]().union(
+            *(statement.names for statement in self._related.values())
+        )
         self.keys = frozenset(self._find)
 
     def find(self, lookup: Lookup) -> Sequence[Contact]:
@@ -364,10 +374,11 @@ class SqlSource(DataSource):
 
     def _statement(self, place: str, sql: str) -> _Statement:
         names = _names(sql)
+        sql = sql.strip().removesuffix(";")
         if self._engine.dialect.name == "postgresql":
             # The driver would take all rows into memory before we see the first.
-            sql = f"SELECT * FROM (\n{sql.strip().rstrip(';')}\n) AS found"  # noqa: S608 - the settings' own
-            sql += f" LIMIT {self._max_rows + 1}"
+            most = self._max_rows + 1
+            sql = f"SELECT * FROM (\n{sql}\n) AS found LIMIT {most}"  # noqa: S608 - the settings' own
         return _Statement(place, text(sql), names)
 
     def _connect(self) -> Connection:
@@ -445,22 +456,23 @@ class SqlSource(DataSource):
                 )
 
     def _values(self, person: Contact, row: _Row) -> dict[str, str | None]:
-        """What the related statements of a person may bind."""
+        """What the related statements of a person bind; None: the person has no such thing."""
         own: dict[Key, str | None] = {
             Key.EXTERNAL_ID: person.external_id,
             Key.CONTACT_ID: person.contact_id,
             Key.EMAIL: next(iter(person.emails), None),
             Key.PHONE: next(iter(person.phones), None),
         }
-        region = self.context.default_region
-        normal = {key: value and normal_form(key, value, region) for key, value in own.items()}
-        identities = {key: value for key, value in normal.items() if value}
-        values: dict[str, str | None] = dict.fromkeys(_IDENTITY_NAMES)
-        values |= search_forms(Lookup(View.CONTACT, identities))
-        values |= {column: _text(value) for column, value in row.items()}
+        values = {column: _text(value) for column, value in row.items()}
         values |= {key.value: value for key, value in own.items()}
+        if self._related_names - values.keys():
+            region = self.context.default_region
+            normal = {key: value and normal_form(key, value, region) for key, value in own.items()}
+            forms = {key: form for key, form in normal.items() if form}
+            values = {**search_forms(Lookup(View.CONTACT, forms)), **values}
         return {
-            name: value if value and _sendable(value) else None for name, value in values.items()
+            name: value if (value := values.get(name)) and _sendable(value) else None
+            for name in self._related_names
         }
 
     def _too_slow(self) -> SourceError:
@@ -487,7 +499,7 @@ class SqlSource(DataSource):
                 permanent=True,
             )
         return SourceError(
-            f"cannot connect to the database ({_kind(error)}); see that it runs and url is right"
+            f"cannot reach the database ({_kind(error)}); see that it runs and url is right"
         )
 
     def _refused(self, error: Exception, statement: _Statement) -> SourceError:
@@ -503,7 +515,7 @@ class SqlSource(DataSource):
         why = _WHY.get(code) or _sqlite_says(error)
         return SourceError(
             f"the database refused {statement.place}{': ' if why else ''}{why} ({_kind(error)})",
-            permanent=bool(why) or code.startswith("42"),
+            permanent=code not in _PASSING and (bool(why) or code.startswith("42")),
         )
 
 
@@ -519,18 +531,7 @@ def _same(one: Contact, other: Contact) -> bool:
 def _engine(url: URL, folder: Path, limit: float, pool_size: int, max_rows: int) -> Engine:
     """The connections, opened when they are needed, that may only read and not for too long."""
     backend = url.get_backend_name()
-    arguments: Mapping[str, Any] = {
-        "psycopg": {
-            "connect_timeout": max(1, round(limit)),
-            # Poolers share a server's connections, and a table may be changed while one is open.
-            "prepare_threshold": None,
-        },
-        "pymysql": {
-            "connect_timeout": limit,
-            "read_timeout": limit + _GRACE,
-            "write_timeout": limit + _GRACE,
-        },
-    }.get(url.get_driver_name(), {})
+    given = _driver_options(url.get_driver_name(), limit)
     engine = create_engine(
         # The file is opened by `_watch_sqlite`.
         "sqlite://" if backend == "sqlite" else url,
@@ -541,7 +542,7 @@ def _engine(url: URL, folder: Path, limit: float, pool_size: int, max_rows: int)
         pool_recycle=_RECYCLE,
         pool_pre_ping=backend != "sqlite",
         hide_parameters=True,
-        connect_args={name: value for name, value in arguments.items() if name not in url.query},
+        connect_args={name: value for name, value in given.items() if name not in url.query},
         execution_options={"postgresql_readonly": True} if backend == "postgresql" else {},
     )
     if backend == "sqlite":
@@ -551,6 +552,17 @@ def _engine(url: URL, folder: Path, limit: float, pool_size: int, max_rows: int)
     elif backend in {"mysql", "mariadb"}:
         _watch_mariadb(engine, limit, max_rows)
     return engine
+
+
+def _driver_options(driver: str, limit: float) -> dict[str, Any]:
+    if driver == "psycopg":
+        # Poolers share a server's connections, and a table may be changed while one is open:
+        # neither goes well with statements that the driver has prepared.
+        return {"connect_timeout": max(1, round(limit)), "prepare_threshold": None}
+    if driver == "pymysql":
+        patience = limit + _GRACE
+        return {"connect_timeout": limit, "read_timeout": patience, "write_timeout": patience}
+    return {}
 
 
 def _watch_sqlite(engine: Engine, file: Path, limit: float) -> None:
@@ -693,7 +705,7 @@ def _together(one: Any, many: Any) -> tuple[str, ...]:
     """The identities of a single and a list column, each once."""
     if isinstance(many, str):
         parsed = _json(many) if many.lstrip().startswith("[") else None
-        many = parsed if isinstance(parsed, list) else re.split(r"[,;\r\n]", many)
+        many = parsed if isinstance(parsed, list) else map(str.strip, _BETWEEN.split(many))
     elif not isinstance(many, Iterable) or isinstance(many, (bytes, memoryview)):
         many = (many,)
     texts = (_text(value) for value in (one, *many))

@@ -1,0 +1,36 @@
+"""How gunicorn serves the app; everything that a deployment decides comes from the environment."""
+
+import os
+
+from imbox_plugin.app import create_app
+from imbox_plugin.settings import SettingsError
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+
+# An answer waits for databases, not for the processor: threads wait well.
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = int(os.environ.get("WEB_THREADS", "8"))
+
+# Seconds. A worker that has stopped altogether is replaced; an answer has its own deadline.
+timeout = 30
+graceful_timeout = 30
+keepalive = 5
+
+# ImBox sends the identity in the query: the limit of 4094 would refuse what our own rules allow.
+limit_request_line = 8190
+
+# Neither query nor referer, which hold identities, nor the user, which is ImBox's key.
+accesslog = "-"
+access_log_format = '%(t)s "%(m)s %(U)s" %(s)s %(B)s %(D)sus'
+
+# A socket that steers the server is one thing more to guard, and nothing here needs it.
+control_socket_disable = True
+
+
+def on_starting(server):
+    """Say once, and readably, what is wrong with the settings; each worker would say it again."""
+    try:
+        create_app()
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,195 @@
+"""Recordings: a stored request of ImBox, with the reply it must get."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+from marshmallow import Schema, ValidationError, fields, validate
+from werkzeug.test import Client
+
+#: headers a recording may hold; any other may be a secret of somebody's
+ALLOWED_HEADERS = frozenset({"Accept", "Content-Type", "User-Agent"})
+
+#: how the key is sent: none of it is ever in the file
+KEYS = ("basic", "bearer", "query", "wrong", "none")
+
+#: seconds to wait for a running server
+_PATIENCE = 30
+
+_WRONG = "a-key-that-opens-nothing"
+
+
+class RecordingError(Exception):
+    """A file that is no recording, or a server that gave no answer; says which and the cure."""
+
+
+class _RequestSchema(Schema):
+    method = fields.String(
+        load_default="GET", validate=validate.OneOf(["GET", "POST", "HEAD", "PUT"])
+    )
+    path = fields.String(load_default="/imbox", validate=validate.Regexp(r"/imbox[\w/-]*\Z"))
+    query = fields.Dict(fields.String(), fields.Raw(), load_default=dict)
+    headers = fields.Dict(
+        fields.String(validate=validate.OneOf(ALLOWED_HEADERS)), fields.String(), load_default=dict
+    )
+    body = fields.String(load_default=None, allow_none=True)
+    key = fields.String(load_default="basic", validate=validate.OneOf(KEYS))
+
+
+class _ReplySchema(Schema):
+    status = fields.Integer(required=True, strict=True)
+    json = fields.Raw(required=True, allow_none=True)
+
+
+class _RecordingSchema(Schema):
+    about = fields.String(required=True, validate=validate.Length(min=10))
+    origin = fields.String(required=True, validate=validate.Length(min=10))
+    settings = fields.String(load_default=None)
+    request = fields.Nested(_RequestSchema, required=True)
+    reply = fields.Nested(_ReplySchema, required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One request and its reply, as `<view>__<situation>.json` has them."""
+
+    file: Path
+    #: what it shows, in a sentence
+    about: str
+    #: captured where and when, or written from which document
+    origin: str
+    #: the settings it was made with; None: the reader's own
+    settings: Path | None
+    method: str
+    path: str
+    #: a text, or a list of them for a parameter that repeats
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+    body: str | None
+    #: one of KEYS
+    key: str
+    status: int
+    #: the body of the reply; None: an empty one
+    document: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a server answered: the status, and the JSON of the body if it has one."""
+
+    status: int
+    document: Any
+
+
+def read_recording(file: Path) -> Recording:
+    """The recording in a file.
+
+    Raises:
+        RecordingError: it is not one.
+    """
+    try:
+        loaded = _RecordingSchema().load(json.loads(file.read_text("utf-8")))
+    except OSError as error:
+        raise RecordingError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise RecordingError(f"{file} is no recording: it is not JSON") from None
+    except ValidationError as error:
+        raise RecordingError(f"{file} is no recording: {error.messages}") from None
+    request, reply = loaded["request"], loaded["reply"]
+    settings = loaded["settings"]
+    return Recording(
+        file=file,
+        about=loaded["about"],
+        origin=loaded["origin"],
+        settings=file.parent / settings if settings else None,
+        method=request["method"],
+        path=request["path"],
+        query=request["query"],
+        headers=request["headers"],
+        body=request["body"],
+        key=request["key"],
+        status=reply["status"],
+        document=reply["json"],
+    )
+
+
+def replay(recording: Recording, app: Any, secret: str) -> Answered:
+    """Send the request to a WSGI application in this process."""
+    query, headers = _with_key(recording, secret)
+    response = Client(app).open(
+        recording.path,
+        method=recording.method,
+        query_string=query,
+        headers=headers,
+        data=(recording.body or "").encode(),
+    )
+    return Answered(response.status_code, _parsed(response.get_data()))
+
+
+def replay_at(recording: Recording, url: str, secret: str) -> Answered:
+    """Send the request to a running server.
+
+    Raises:
+        RecordingError: nobody answers at that address.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise RecordingError("the address must begin with http:// or https://")
+    query, headers = _with_key(recording, secret)
+    request = Request(  # noqa: S310 - the scheme is checked above
+        f"{url.rstrip('/')}{recording.path}?{query}",
+        data=recording.body.encode() if recording.body else None,
+        headers=headers,
+        method=recording.method,
+    )
+    try:
+        with urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310
+            return Answered(response.status, _parsed(response.read()))
+    except HTTPError as error:
+        return Answered(error.code, _parsed(error.read()))
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise RecordingError(f"no answer from the server: {reason}") from None
+
+
+def difference(recording: Recording, answered: Answered) -> str:
+    """What differs from the recorded reply, line by line; empty when nothing does."""
+    recorded = _readable(recording.status, recording.document)
+    now = _readable(answered.status, answered.document)
+    return "\n".join(difflib.unified_diff(recorded, now, "recorded", "answered", lineterm="", n=2))
+
+
+def _with_key(recording: Recording, secret: str) -> tuple[str, dict[str, str]]:
+    """The query string and the headers, with the key where the recording wants it."""
+    query = dict(recording.query)
+    headers = dict(recording.headers)
+    if recording.key in {"basic", "wrong"}:
+        value = secret if recording.key == "basic" else _WRONG
+        headers["Authorization"] = f"Basic {base64.b64encode(value.encode()).decode()}"
+    elif recording.key == "bearer":
+        headers["Authorization"] = f"Bearer {secret}"
+    elif recording.key == "query":
+        query["key"] = secret
+    return urlencode(query, doseq=True), headers
+
+
+def _parsed(body: bytes) -> Any:
+    if not body:
+        return None
+    try:
+        return json.loads(body)
+    except ValueError:
+        return {"not JSON": f"{len(body)} bytes"}
+
+
+def _readable(status: int, document: Any) -> list[str]:
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    return [f"status {status}", *text.splitlines()]
