@@ -28,7 +28,7 @@ access_log_format = '%(t)s "%(m)s %(U)s" %(s)s %(B)s %(D)sus'
 control_socket_disable = True
 
 
-def on_starting(server):
+def on_starting(_server: object) -> None:
     """Say once, and readably, what is wrong with the settings; each worker would say it again."""
     try:
         create_app()

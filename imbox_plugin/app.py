@@ -139,7 +139,7 @@ def _sources(file: SettingsFile, settings: Settings) -> dict[str, DataSource]:
         kind = _kind(file, registry, table.type, table.path)
         if kind is None:
             continue
-        options = file.load_whole(kind.Options(), table.options, table.path)
+        options = file.load_whole(kind.Options(), table.options, table.path, SOURCE_SETTINGS)
         if options is None:
             continue
         context = SourceContext(
@@ -165,23 +165,21 @@ def _links(
         path = f"{panel.path}.links[{at}]"
         mine = {key: value for key, value in table.items() if key in common.fields}
         own = file.load_whole(common, mine, path)
-        if own is None:
-            continue
-        kind = _kind(file, registry, own["type"], path)
+        kind = _kind(file, registry, table.get("type"), path)
         if kind is None:
             continue
         rest = {key: value for key, value in table.items() if key not in common.fields}
-        options = file.load_whole(kind.Options(), rest, path)
-        if options is not None:
+        options = file.load_whole(kind.Options(), rest, path, common.fields)
+        if own is not None and options is not None:
             builder = kind(options, settings.default_region)
             yield PanelLink(path, own["text"], frozenset(map(View, own["views"])), builder)
 
 
 def _kind(
-    file: SettingsFile, registry: Registry[_Plugin], type_: str, path: str
+    file: SettingsFile, registry: Registry[_Plugin], type_: object, path: str
 ) -> type[_Plugin] | None:
     """The class of a `type`, or None with a problem noted."""
-    if not type_:
+    if not isinstance(type_, str):
         return None
     try:
         return registry.load(type_)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 from imbox_plugin.identity import carries, normal_email
@@ -25,88 +25,146 @@ class Directory:
         self.sources = tuple(sources)
 
     def find(self, lookup: Lookup) -> tuple[Finding, ...]:
-        """One finding per source, in their order; never raises.
+        """One finding per source, in their order; whatever a source does, it never raises.
 
-        Every match shown carries the identity that was asked for, and all matches are of one
-        person as far as their identities tell.
+        Every match shown carries the identity that was asked for, and nobody is shown by a phone
+        number that turns out to be somebody else's or shared.
         """
-        return _agree(tuple(_ask(source, lookup) for source in self.sources))
+        return _agree(lookup, tuple(_ask(source, lookup) for source in self.sources))
 
     def close(self) -> None:
-        """Give back what the sources hold."""
-        for source in self.sources:
-            source.close()
+        """Give back what the sources hold, also when one of them fails at it."""
+        with ExitStack() as stack:
+            for source in self.sources:
+                stack.callback(source.close)
 
 
 def _ask(source: DataSource, lookup: Lookup) -> Finding:
     """Ask one source, by its strongest key first; by a weaker one only when nobody is found."""
-    total = Finding(source.context.name, Outcome.NOT_ASKED)
-    for key in Key:
-        if key not in source.keys or key not in lookup.identities:
-            continue
-        finding = _ask_by(source, lookup.by(key))
-        total = replace(finding, asked=(*total.asked, key), dropped=total.dropped + finding.dropped)
-        if finding.outcome is not Outcome.UNKNOWN:
-            break
-    return total
-
-
-def _ask_by(source: DataSource, lookup: Lookup) -> Finding:
-    name, key = source.context.name, lookup.key
-    region = source.context.default_region
+    finding = Finding(source.context.name, Outcome.NOT_ASKED)
     try:
-        candidates = tuple(source.find(lookup))
-        contacts = [contact for contact in candidates if carries(contact, lookup, region)]
+        for key in Key:
+            if key in source.keys and key in lookup.identities:
+                finding = replace(finding, asked=(*finding.asked, key))
+                finding = _ask_by(source, lookup.by(key), finding)
+                if finding.outcome is not Outcome.UNKNOWN:
+                    break
     except SourceError as error:
-        _log.warning("source %s cannot say: %s", name, error)
-        return Finding(name, Outcome.FAILED, reason=str(error))
+        _log.warning("source %s cannot say: %s", finding.source, error)
+        return replace(finding, outcome=Outcome.FAILED, reason=str(error))
     except Exception as error:  # noqa: BLE001
         # The one place that catches everything: a broken plugin must not take the card down.
         # Its message may hold an identity, so only its kind and place are told.
         kind = type(error).__name__
-        _log.error("source %s failed: %s at %s", name, kind, _where(error))
-        return Finding(name, Outcome.FAILED, reason=f"{kind} in the source, see the log")
-    dropped = len(candidates) - len(contacts)
+        _log.error("source %s failed: %s at %s", finding.source, kind, _where(error))
+        return replace(finding, outcome=Outcome.FAILED, reason=f"{kind} in the source, see the log")
+    return finding
+
+
+def _ask_by(source: DataSource, lookup: Lookup, finding: Finding) -> Finding:
+    """Ask one source by one key; `finding` is what it answered to the keys before."""
+    region = source.context.default_region
+    candidates = _contacts(source.find(lookup))
+    contacts = [contact for contact in candidates if carries(contact, lookup, region)]
     people = _distinct(contacts)
+    dropped = finding.dropped + len(candidates) - len(contacts)
     if not people:
-        return Finding(name, Outcome.UNKNOWN, dropped=dropped)
+        return replace(finding, outcome=Outcome.UNKNOWN, dropped=dropped)
     if len(people) > 1:
-        return Finding(name, Outcome.AMBIGUOUS, count=len(people), dropped=dropped)
-    return Finding(name, Outcome.FOUND, Match(people[0], name, key), dropped=dropped)
+        return replace(finding, outcome=Outcome.AMBIGUOUS, count=len(people), dropped=dropped)
+    match = Match(people[0], finding.source, lookup.key, region=region)
+    return replace(finding, outcome=Outcome.FOUND, match=match, dropped=dropped)
 
 
-def _agree(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Leave out who is visibly not the person the others found.
+def _contacts(answer: object) -> tuple[Contact, ...]:
+    """What a source returned, once it is sure to be contacts: one wrong type can fail the card.
 
-    A phone is shared by households and inherited by strangers, so a match by phone counts only as
-    long as no e-mail address speaks against it. Ids and e-mail addresses name one person.
+    Raises:
+        SourceError: it is something else.
+    """
+    if not isinstance(answer, Iterable) or isinstance(answer, str | Mapping):
+        fault = f"{_type(answer)} instead of a list of Contact (an empty one: not known here)"
+        raise SourceError(f"find() returned {fault}; correct the source", permanent=True)
+    contacts = tuple(answer)
+    for contact in contacts:
+        if fault := _fault(contact):
+            raise SourceError(f"find() returned {fault}; correct the source", permanent=True)
+    return contacts
+
+
+def _fault(contact: object) -> str:
+    """What is wrong with the types of a contact; empty: nothing."""
+    if not isinstance(contact, Contact):
+        return f"{_type(contact)} instead of a Contact"
+    for name in ("name", "external_id", "contact_id"):
+        if not isinstance(getattr(contact, name), str | None):
+            return f"{_type(getattr(contact, name))} as the {name} of a contact, instead of a str"
+    for name in ("emails", "phones"):
+        texts = getattr(contact, name)
+        if not isinstance(texts, tuple | list) or not all(isinstance(text, str) for text in texts):
+            return f"{_type(texts)} as the {name} of a contact, instead of a tuple of str"
+    if not isinstance(contact.details, Mapping):
+        return f"{_type(contact.details)} as the details of a contact, instead of a dict"
+    return ""
+
+
+def _type(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Leave out who is visibly not the person asked for, or as likely somebody else.
+
+    A phone is shared by households and inherited by strangers, so a match by nothing but a phone
+    counts only as long as no e-mail address speaks against it and no source knows several people
+    with it. Ids and e-mail addresses name one person.
     """
     matches = [finding.match for finding in findings if finding.match]
-    weak = [match for match in matches if match.key is Key.PHONE]
-    strong = [match for match in matches if match.key is not Key.PHONE]
-    known = frozenset().union(*(_emails(match.contact) for match in strong))
-    if strong:
-        left_out = [match for match in weak if _contradict(known, _emails(match.contact))]
-        return _without(findings, left_out, Outcome.CONTRADICTED, count=0)
-    addresses = [_emails(match.contact) for match in weak]
-    if any(_contradict(one, other) for one, other in itertools.combinations(addresses, 2)):
-        return _without(findings, weak, Outcome.AMBIGUOUS, count=len(weak))
-    return findings
+    weak = [_emails(match.contact) for match in matches if _by_phone_alone(match, lookup)]
+    if not weak:
+        return findings
+    known = frozenset().union(
+        *(_emails(match.contact) for match in matches if not _by_phone_alone(match, lookup))
+    )
+    people = _people([known, *weak])
+    person = next((addresses for addresses in people if addresses & known), frozenset())
+    shared = [finding for finding in findings if finding.outcome is Outcome.AMBIGUOUS]
+    counts = [finding.count for finding in shared if finding.key is Key.PHONE]
+    sharers = max([len(people), *counts])
+
+    def judged(finding: Finding) -> Finding:
+        match = finding.match
+        if not match or not _by_phone_alone(match, lookup):
+            return finding
+        emails = _emails(match.contact)
+        if emails & person:
+            return finding
+        if emails and person:
+            return replace(finding, match=None, outcome=Outcome.CONTRADICTED)
+        if sharers > 1:
+            return replace(finding, match=None, outcome=Outcome.AMBIGUOUS, count=sharers)
+        return finding
+
+    return tuple(map(judged, findings))
 
 
-def _without(
-    findings: tuple[Finding, ...], left_out: Sequence[Match], outcome: Outcome, count: int
-) -> tuple[Finding, ...]:
-    return tuple(
-        replace(finding, match=None, outcome=outcome, count=count)
-        if any(finding.match is match for match in left_out)
-        else finding
-        for finding in findings
+def _by_phone_alone(match: Match, lookup: Lookup) -> bool:
+    """Whether the phone is all that the contact shares with what ImBox sent."""
+    return match.key is Key.PHONE and not any(
+        carries(match.contact, lookup.by(key), match.region)
+        for key in lookup.identities
+        if key is not Key.PHONE
     )
 
 
-def _contradict(one: frozenset[str], other: frozenset[str]) -> bool:
-    return bool(one and other) and one.isdisjoint(other)
+def _people(contacts: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+    """The addresses of each person, when contacts with an address in common are the same one."""
+    people: list[frozenset[str]] = []
+    for addresses in contacts:
+        same = [person for person in people if person & addresses]
+        others = [person for person in people if not person & addresses]
+        people = [*others, addresses.union(*same)] if addresses else people
+    return people
 
 
 def _emails(contact: Contact) -> frozenset[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pkgutil
+import importlib
 import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -66,21 +67,21 @@ class Registry(Generic[T]):
         return found
 
     def _resolve(self, target: str) -> object:
+        module, _, name = target.partition(":")
+        if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]):
+            raise PluginError("not the name of a class; write it as module:Class")
         # At the end of the path: a file beside the settings must not hide a module of Python's.
         if self._folder not in sys.path:
             sys.path.append(self._folder)
-        module = target.partition(":")[0]
         try:
-            return pkgutil.resolve_name(target)
+            found = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name != module and not module.startswith(f"{error.name}."):
                 raise
             raise PluginError(
                 f"there is no module {module}; install it, or put {module}.py beside the settings"
             ) from None
-        except AttributeError as error:
-            if error.obj is not sys.modules.get(module):
-                raise
-            raise PluginError(
-                f"the module {module} has no {error.name}; correct the name"
-            ) from None
+        try:
+            return attrgetter(name)(found)
+        except AttributeError:
+            raise PluginError(f"the module {module} has no {name}; correct the name") from None

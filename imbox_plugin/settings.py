@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from marshmallow import Schema, ValidationError, fields, missing, validate, vali
 
 _REFERENCES = frozenset({"env", "file"})
 _MIN_SECRET = 16
+_NO_PANELS = "no panels; add [panels.default] with its keys"
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class SourceTable:
     name: str
     type: str
     default_region: str | None
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,8 @@ class PanelTable:
     key_in_query: bool
     #: names of the sources it asks, in the order of the settings
     sources: tuple[str, ...]
-    blocks: tuple[Mapping[str, Any], ...]
-    links: tuple[Mapping[str, Any], ...]
+    blocks: tuple[Mapping[str, Any], ...] = field(repr=False)
+    links: tuple[Mapping[str, Any], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,22 +194,25 @@ class _LimitsSchema(Schema):
     )
 
 
-class _KeySchema(Schema):
-    id = fields.String(
+def _one_or_more(inner: fields.Field[Any], says: str) -> fields.List[Any]:
+    return fields.List(
+        inner,
         required=True,
-        validate=lambda text: _require(_NAME.fullmatch(text), "use letters, digits, - and _"),
+        error_messages={"required": says},
+        validate=validate.Length(min=1, error=says),
     )
+
+
+class _KeySchema(Schema):
+    id = _name(_NAME, "use letters, digits, - and _")
     secret = _secret(required=True)
     expires = _Moment()
 
 
 class _PanelSchema(Schema):
-    keys = fields.List(
+    keys = _one_or_more(
         fields.Nested(_KeySchema),
-        required=True,
-        validate=validate.Length(
-            min=1, error="no keys, so nobody could be let in; add { id = ..., secret = ... }"
-        ),
+        "no keys, so nobody could be let in; add one with id and secret",
     )
     key_header = fields.String(
         load_default=None,
@@ -244,22 +251,17 @@ class _SettingsSchema(Schema):
         validate=validate.Range(min=0.1, max=60, error="must be from 0.1 to 60 seconds"),
     )
     secret_keys = fields.List(_secret(), load_default=list)
-    validation = fields.String(
-        load_default="lenient", validate=validate.OneOf(["lenient", "strict"])
-    )
-    sanitizer = fields.String(load_default="nh3", validate=validate.OneOf(["nh3", "bleach"]))
+    validation = _choice("lenient", "strict")
+    sanitizer = _choice("nh3", "bleach")
     limits = fields.Nested(_LimitsSchema, load_default=dict)
     wire = fields.Dict(load_default=dict)
-    sources = fields.List(
-        fields.Dict(),
-        required=True,
-        validate=validate.Length(min=1, error="no sources; add [[sources]] with name and type"),
-    )
+    sources = _one_or_more(fields.Dict(), "no sources; add [[sources]] with name and type")
     panels = fields.Dict(
         fields.String(),
         fields.Dict(),
         required=True,
-        validate=validate.Length(min=1, error="no panels; add [panels.default] with its keys"),
+        error_messages={"required": _NO_PANELS},
+        validate=validate.Length(min=1, error=_NO_PANELS),
     )
 
 
@@ -274,7 +276,7 @@ class SettingsFile:
         environ: where `{ env = "NAME" }` is looked up.
 
     Raises:
-        SettingsError: there is no such file, or it is not TOML.
+        SettingsError: the file cannot be read, or it is not TOML.
     """
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
@@ -285,7 +287,11 @@ class SettingsFile:
         self._environ = environ
         self._referenced: set[str] = set()
         self._broken: set[str] = set()
-        self.tables: Mapping[str, Any] = self._resolve(_read(path), "")
+        try:
+            self.tables: Mapping[str, Any] = self._resolve(_read(path), "")
+        except RecursionError:
+            problem = Problem("", "tables or lists lie too deep in each other; make it flatter")
+            raise SettingsError(path, [problem]) from None
 
     def problem(self, path: str, message: str) -> None:
         """Note a mistake that stops the start."""
@@ -300,34 +306,42 @@ class SettingsFile:
         if self.problems:
             raise SettingsError(self.path, self.problems)
 
-    def load(self, schema: Schema, table: Mapping[str, Any], path: str) -> dict[str, Any]:
+    def load(
+        self, schema: Schema, table: Mapping[str, Any], path: str, others: Iterable[str] = ()
+    ) -> dict[str, Any]:
         """Load one table by its schema, noting every mistake under its path.
 
         Returns what is valid, with the schema's defaults for the rest, so that the reading goes
         on and finds the mistakes behind the first.
+
+        Args:
+            schema: of the table, or of some of its settings.
+            table: these settings.
+            path: where they are.
+            others: settings the table may have as well; they are named where one is misspelt.
         """
-        loaded, _ = self._load(schema, table, path)
+        loaded, _ = self._load(schema, table, path, others)
         return loaded
 
     def load_whole(
-        self, schema: Schema, table: Mapping[str, Any], path: str
+        self, schema: Schema, table: Mapping[str, Any], path: str, others: Iterable[str] = ()
     ) -> dict[str, Any] | None:
         """Load a table that something is built from: None when any of it is wrong or missing."""
-        loaded, whole = self._load(schema, table, path)
+        loaded, whole = self._load(schema, table, path, others)
         return loaded if whole else None
 
     def _load(
-        self, schema: Schema, table: Mapping[str, Any], path: str
+        self, schema: Schema, table: Mapping[str, Any], path: str, others: Iterable[str]
     ) -> tuple[dict[str, Any], bool]:
         for place, name in _secrets(schema, table, path):
             if place not in self._referenced:
                 self.warn(place, f'a secret in the file; write {name} = {{ env = "NAME" }} instead')
-        whole = not any(f"{broken}.".startswith(f"{path}.") for broken in self._broken)
+        whole = not any(_inside(broken, path) for broken in self._broken)
         try:
             return dict(schema.load(table)), whole
         except ValidationError as error:
-            for place, message in _flat(error.messages, schema, path):
-                if not any(place.startswith(broken) for broken in self._broken):
+            for place, message in _flat(error.messages, schema, path, others):
+                if not any(_inside(place, broken) for broken in self._broken):
                     self.problem(place, message)
             valid = error.valid_data if isinstance(error.valid_data, dict) else {}
             return {**_defaults(schema), **valid}, False
@@ -348,12 +362,12 @@ class SettingsFile:
         self._referenced.add(path)
         text = ""
         if kind == "env":
-            text = self._environ.get(name, "")
+            text = self._environ.get(name, "").strip()
             cure = f"the environment variable {name} is not set or empty; set it"
         else:
             cure = f"the file {name} cannot be read or is empty; write the secret into it"
             try:
-                text = (self.folder / name).read_text("utf-8").strip()
+                text = (self.folder / name).read_text("utf-8-sig").strip()
             except (OSError, ValueError):
                 text = ""
         if not text:
@@ -363,8 +377,15 @@ class SettingsFile:
 
 
 def join(path: str, key: str) -> str:
-    """The path of `key` inside the table at `path`."""
+    """The path of `key` inside the table at `path`, written as in TOML."""
+    if not _BARE_KEY.fullmatch(key):
+        key = json.dumps(key, ensure_ascii=False)
     return f"{path}.{key}" if path else key
+
+
+def _inside(place: str, path: str) -> bool:
+    """Whether a place is the path, or somewhere in the table or list there."""
+    return not path or place == path or place.startswith((f"{path}.", f"{path}["))
 
 
 def find_settings(environ: Mapping[str, str], folder: Path) -> Path:
@@ -390,11 +411,8 @@ def find_settings(environ: Mapping[str, str], folder: Path) -> Path:
 def read_settings(file: SettingsFile) -> Settings:
     """The typed settings; mistakes are noted in `file`, and what can be read is returned."""
     tables = file.load(_SettingsSchema(), file.tables, "")
-    sources = tuple(_sources(file, tables["sources"] or (), tables["default_region"]))
-    names = [source.name for source in sources]
-    for at, name in enumerate(names):
-        if name in names[:at]:
-            file.problem(f"sources[{at}].name", f"another source is named {name}; rename one")
+    sources = tuple(_sources(file, tables["default_region"]))
+    names = [source.name for source in sources if source.name]
     panels = tuple(
         _panel(file, name, table, names) for name, table in (tables["panels"] or {}).items()
     )
@@ -414,18 +432,26 @@ def read_settings(file: SettingsFile) -> Settings:
     )
 
 
-def _sources(
-    file: SettingsFile, tables: Iterable[Mapping[str, Any]], region: str | None
-) -> Iterator[SourceTable]:
+def _sources(file: SettingsFile, region: str | None) -> Iterator[SourceTable]:
     common = _SourceSchema()
-    for at, table in enumerate(tables):
+    names: set[str] = set()
+    tables = file.tables.get("sources")
+    for at, table in enumerate(tables if isinstance(tables, list) else ()):
+        if not isinstance(table, dict):
+            continue
         path = f"sources[{at}]"
         own = {key: value for key, value in table.items() if key in common.fields}
         loaded = file.load(common, own, path)
+        # A name that is wrong in itself is still the one that panels and blocks mean.
+        name = own.get("name")
+        name = name if isinstance(name, str) else ""
+        if name in names:
+            file.problem(f"{path}.name", f"another source is named {name}; rename one")
+        names.update({name} if name else ())
         yield SourceTable(
             path=path,
-            name=loaded.get("name") or f"source_{at}",
-            type=loaded.get("type") or "",
+            name=name,
+            type=loaded["type"] or "",
             default_region=loaded.get("default_region") or region,
             options={key: value for key, value in table.items() if key not in common.fields},
         )
@@ -438,22 +464,35 @@ def _panel(
     if not _NAME.fullmatch(name):
         file.problem(path, "not a name for an address; use letters, digits, - and _")
     loaded = file.load(_PanelSchema(), table, path)
-    chosen = loaded["sources"]
-    if chosen is not None and not chosen:
-        file.problem(f"{path}.sources", "no sources; leave it out to ask all of them")
-    for at, source in enumerate(chosen or ()):
-        if source not in sources:
-            file.problem(f"{path}.sources[{at}]", unknown("source", source, sources))
+    keys = [key for key in loaded["keys"] or () if "id" in key and "secret" in key]
     return PanelTable(
         path=path,
         name=name,
-        keys=tuple(AccessKey(**key) for key in loaded.get("keys", ()) if "secret" in key),
+        keys=tuple(AccessKey(**key) for key in keys),
         key_header=loaded["key_header"],
         key_in_query=loaded["key_in_query"],
-        sources=tuple(source for source in sources if chosen is None or source in chosen),
-        blocks=tuple(loaded["blocks"]),
-        links=tuple(loaded["links"]),
+        sources=_asked(file, table.get("sources"), f"{path}.sources", sources),
+        blocks=_tables(table.get("blocks")),
+        links=_tables(table.get("links")),
     )
+
+
+def _asked(file: SettingsFile, chosen: object, path: str, sources: list[str]) -> tuple[str, ...]:
+    """The sources a panel asks, in the order of the settings."""
+    if not isinstance(chosen, list):
+        return tuple(sources)
+    if not chosen:
+        file.problem(path, "no sources; leave it out to ask all of them")
+    for at, source in enumerate(chosen):
+        if isinstance(source, str) and source not in sources:
+            file.problem(f"{path}[{at}]", unknown("source", source, sources))
+    return tuple(source for source in sources if source in chosen)
+
+
+def _tables(given: object) -> tuple[Mapping[str, Any], ...]:
+    """The tables of a list up to the first entry that is none, so that their places stay right."""
+    tables = given if isinstance(given, list) else ()
+    return tuple(takewhile(lambda table: isinstance(table, dict), tables))
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -471,67 +510,59 @@ def _read(path: Path) -> dict[str, Any]:
         problem = f"the file cannot be read ({error.strerror}); check its name and its rights"
     except UnicodeDecodeError:
         problem = "the file is not UTF-8 text; save it as UTF-8"
-    except tomllib.TOMLDecodeError as error:
-        problem = f"not TOML: {error}"
+    except ValueError as error:  # tomllib's own, and Python's for a number of 5000 digits
+        problem = f"not TOML: {error}; correct it there"
     raise SettingsError(path, [Problem("", problem)])
 
 
-def _inner(field_: fields.Field[Any]) -> Schema | None:
-    """The schema of a nested field or of a list of them."""
-    if isinstance(field_, fields.List):
-        field_ = field_.inner
-    return field_.schema if isinstance(field_, fields.Nested) else None
+def _named(schema: Schema) -> dict[str, fields.Field[Any]]:
+    """The fields of a schema by their names in the settings."""
+    return {field_.data_key or name: field_ for name, field_ in schema.fields.items()}
 
 
 def _secrets(schema: Schema, table: Any, path: str) -> Iterator[tuple[str, str]]:
     """Path and name of each secret value given in a table."""
     if not isinstance(table, Mapping):
         return
-    for name, field_ in schema.fields.items():
+    for name, field_ in _named(schema).items():
         value = table.get(name)
         items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
         for at, item in items:
             place = join(path, name) + ("" if at is None else f"[{at}]")
-            inner = _inner(field_)
             leaf = field_.inner if isinstance(field_, fields.List) else field_
-            if inner is not None:
-                yield from _secrets(inner, item, place)
-            elif _is_secret(leaf.metadata.get("secret"), item):
+            if isinstance(leaf, fields.Nested):
+                yield from _secrets(leaf.schema, item, place)
+            elif leaf.metadata.get("secret") and isinstance(item, str) and item:
                 yield place, name
 
 
-def _is_secret(secret: Any, value: object) -> bool:
-    """Whether a value given is a secret; `secret` may be a function that tells by the value."""
-    if not isinstance(value, str) or not value:
-        return False
-    return bool(secret(value) if callable(secret) else secret)
-
-
-def _flat(errors: Any, schema: Schema | None, path: str) -> Iterator[tuple[str, str]]:
-    """Path and sentence of each of marshmallow's messages."""
-    if isinstance(errors, Mapping):
-        for key, inner in errors.items():
-            if key == "_schema":
-                yield from _flat(inner, schema, path)
-                continue
-            place = f"{path}[{key}]" if isinstance(key, int) else join(path, str(key))
-            if isinstance(key, int):
-                yield from _flat(inner, schema, place)
-            else:
-                field_ = schema.fields.get(key) if schema else None
-                yield from _field_messages(inner, key, schema, field_, place)
-    else:
+def _flat(
+    errors: Any, of: Schema | fields.Field[Any] | None, path: str, others: Iterable[str] = ()
+) -> Iterator[tuple[str, str]]:
+    """Path and sentence of each of marshmallow's messages about what `of` has loaded."""
+    if isinstance(of, fields.Nested):
+        of = of.schema
+    if not isinstance(errors, Mapping):
         for message in errors if isinstance(errors, list) else [errors]:
             yield path, _sentence(str(message))
-
-
-def _field_messages(
-    errors: Any, key: str, schema: Schema | None, field_: fields.Field[Any] | None, place: str
-) -> Iterator[tuple[str, str]]:
-    if schema is not None and field_ is None and errors == ["Unknown field."]:
-        yield place, unknown("setting", key, schema.fields)
-    else:
-        yield from _flat(errors, _inner(field_) if field_ else None, place)
+        return
+    for key, inner in errors.items():
+        if key == "_schema":
+            yield from _flat(inner, of, path)
+        elif isinstance(key, int):
+            item = of.inner if isinstance(of, fields.List) else of
+            yield from _flat(inner, item, f"{path}[{key}]")
+        elif isinstance(of, fields.Dict):
+            # What a mapping's own fields say lies one level deeper, under "key" or "value".
+            wrapped = isinstance(inner, Mapping) and inner.keys() <= {"key", "value"}
+            for part in inner.values() if wrapped else [inner]:
+                yield from _flat(part, of.value_field, join(path, str(key)))
+        elif isinstance(of, Schema) and key not in (named := _named(of)):
+            known = unknown("setting", str(key), [*named, *others])
+            yield from _flat(known if inner == ["Unknown field."] else inner, None, join(path, key))
+        else:
+            field_ = _named(of)[key] if isinstance(of, Schema) else None
+            yield from _flat(inner, field_, join(path, str(key)))
 
 
 def _sentence(message: str) -> str:
@@ -543,8 +574,10 @@ def _sentence(message: str) -> str:
         "Not a valid string.": 'must be a text; write it in quotes, "..."',
         "Not a valid integer.": "must be a whole number, without quotes",
         "Not a valid number.": "must be a number, without quotes",
+        "Number too large.": "too large; make it smaller",
+        "Special numeric values (nan or infinity) are not permitted.": "must be a finite number",
         "Not a valid boolean.": "must be true or false, without quotes",
-        "Not a valid list.": "must be a list; write it in brackets, [...]",
+        "Not a valid list.": "must be a list; write it as [...] or under [[two brackets]]",
         "Not a valid mapping type.": "must be a table; write it as { ... } or under a [heading]",
         "Invalid input type.": "must be a table; write it as { ... } or under a [heading]",
         "Not a valid URL.": "not an address; write it as https://host.example",

@@ -103,7 +103,6 @@ _EXCEL_TEXT = re.compile(r"""="([^"]*)"|'([+\d][\d ()./-]*)""")
 _EXCEL_ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d\d", re.IGNORECASE)
 _LIKE_A_CONTACT = re.compile(r"@|\d{5}")
 
-_SQLITE = b"SQLite format 3\0"
 #: "IMBX": tells our file from any other SQLite database
 _APPLICATION_ID = 0x494D4258
 _VERSION = 1
@@ -286,7 +285,6 @@ def import_contacts(
         existed = store.exists()
         if existed:
             # A wrong store is told before the long reading rather than after it.
-            _require_sqlite(store)
             _attach(db, store)
         header, rows = _table(text, file.name, columns, progress)
         tally = _stage(db, rows, header, region)
@@ -650,20 +648,6 @@ def _staging() -> sqlite3.Connection:
     return db
 
 
-def _require_sqlite(store: Path) -> None:
-    """Refuse another kind of file; SQLite takes one of a single byte for an empty database."""
-    try:
-        with store.open("rb") as raw:
-            head = raw.read(len(_SQLITE))
-    except OSError as error:
-        raise _unreadable(store.name, error) from error
-    if head not in {b"", _SQLITE}:
-        raise ImportRefused(
-            f"{store.name} is a file but no database, so nothing is written to it; give the store"
-            " a path of its own"
-        )
-
-
 def _attach(db: sqlite3.Connection, store: Path) -> None:
     """Open the file as `store`, creating it, and refuse one that is not a contact store."""
     db.execute("ATTACH ? AS store", (f"{store.absolute().as_uri()}?mode=rwc",))
@@ -729,9 +713,10 @@ def _plain_store_errors(store: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        cure = (
-            "check that it may be written, has room, and that no other import is running"
-            if store.parent.is_dir()
-            else "create its folder first"
-        )
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            cure = "give the store a path of its own"
+        elif not store.parent.is_dir():
+            cure = "create its folder first"
+        else:
+            cure = "check that it may be written, has room, and that no other import is running"
         raise ImportRefused(f"{store.name} cannot be the store ({error}); {cure}") from error

@@ -185,8 +185,8 @@ class _UrlField(fields.Field[URL]):
 
 
 def _has_password(url: str) -> bool:
-    """Whether the text of a URL has a user, and so may have a password; a path has neither."""
-    return "@" in url
+    """Whether the text of a URL may have a password: it has a user, or an option of that name."""
+    return "@" in url or "passw" in url
 
 
 def _check_sqlite(url: URL) -> None:

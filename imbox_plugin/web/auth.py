@@ -41,7 +41,10 @@ class Gate:
         query: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._keys = tuple((key, _digest(key.secret.encode())) for key in keys)
+        # An environment variable that is not UTF-8 comes with its odd bytes as surrogates.
+        self._keys = tuple(
+            (key, _digest(key.secret.encode(errors="surrogateescape"))) for key in keys
+        )
         self._header = header
         self._query = query
         self._now = now
@@ -50,7 +53,7 @@ class Gate:
         """The id of the key that the request brings, or None when it brings none.
 
         Every candidate is compared with every key, expired or not, in constant time, so that the
-        time taken tells neither which key was nearly right nor how many there are tried.
+        time taken tells neither how nearly right it was nor which key it equals.
         """
         now = self._now()
         found = None
@@ -81,7 +84,8 @@ def _authorization(header: str) -> Iterator[bytes]:
         except (binascii.Error, ValueError):
             return
         user, _, password = decoded.partition(b":")
-        yield from (decoded, user, password)
+        # The third is a key with a colon of its own, sent as a user without password.
+        yield from (decoded, user, decoded.removesuffix(b":"), password)
 
 
 def _bytes(header: str) -> bytes:

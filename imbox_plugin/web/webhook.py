@@ -49,15 +49,14 @@ class Service:
             for key in Key
             if key.value in loaded
         }
-        unusable = frozenset(key for key, form in forms.items() if form is None)
+        unusable = [key for key, form in forms.items() if form is None]
         if unusable and self.strict:
-            raise ValidationError(
-                {self.parameter(key): ["has no normal form, so nobody has it"] for key in unusable}
-            )
+            reason = "incomplete or not valid, so nobody can be found by it"
+            raise ValidationError({self.parameter(key): [reason] for key in unusable})
         return Lookup(
             view=View(loaded["view"]),
             identities=MappingProxyType({key: form for key, form in forms.items() if form}),
-            unusable=unusable,
+            unusable=frozenset(unusable),
             ticket_id=loaded.get("ticket_id"),
             channel_id=loaded.get("channel_id"),
             call_id=loaded.get("call_id"),
@@ -73,8 +72,14 @@ def blueprint() -> Blueprint:
     """`GET|POST /imbox` and `/imbox/<panel>`."""
     routes = Blueprint("webhook", __name__)
     for rule in ("/imbox", "/imbox/<panel>"):
+        # With `merge_slashes` /imbox//x would be sent on to /imbox/x, identity and all, and to
+        # http where a proxy ends TLS.
         routes.add_url_rule(
-            rule, view_func=_answer, methods=["GET", "POST"], provide_automatic_options=False
+            rule,
+            view_func=_answer,
+            methods=["GET", "POST"],
+            provide_automatic_options=False,
+            merge_slashes=False,
         )
     return routes
 
@@ -86,20 +91,29 @@ def _answer(panel: str | None = None) -> Response:
     if key_id is None:
         raise Refusal(HTTPStatus.UNAUTHORIZED, "No valid key came with the request.")
     _log.debug("panel %s opened by key %s", name, key_id)
-    if request.method == "HEAD":
-        return Response(mimetype="application/json")
     try:
         lookup = service.read(_parameters(service.lookup_schema))
     except ValidationError as error:
         detail = "A parameter is missing or wrong."
         raise Refusal(HTTPStatus.BAD_REQUEST, detail, error.messages_dict) from None
+    if request.method == "HEAD":
+        # Nobody is looked up for an answer that is not sent, so its length is not known.
+        response = Response(mimetype="application/json")
+        response.automatically_set_content_length = False
+        return response
     reply = service.panels[name].answer(lookup).reply
     return json_response(service.reply_schema.dump(reply))
 
 
 def _panel_name(service: Service, path: str | None) -> str:
     """The panel by path, else by the `plugin` parameter, else the default or the only one."""
-    chosen = path or next((name for name in request.args.getlist("plugin") if name.strip()), "")
+    try:
+        named = request.args.getlist("plugin")
+    except UnicodeDecodeError:
+        # Werkzeug leaves an encoded byte that is no UTF-8 as it is, but fails on a raw one.
+        detail = "The query is not UTF-8 text; percent-encode it."
+        raise Refusal(HTTPStatus.BAD_REQUEST, detail) from None
+    chosen = path or next(filter(str.strip, named), "")
     if chosen.strip() in service.panels:
         return chosen.strip()
     if not chosen:
@@ -107,8 +121,11 @@ def _panel_name(service: Service, path: str | None) -> str:
             return DEFAULT_PANEL
         if len(service.panels) == 1:
             return next(iter(service.panels))
+    reason = "names no panel" if chosen else "missing; several panels share this server"
     raise Refusal(
-        HTTPStatus.NOT_FOUND, "There is no such panel; the address or `plugin` names another."
+        HTTPStatus.NOT_FOUND,
+        "There is no such panel; correct the address, /imbox/<panel>, or `plugin`.",
+        {} if path else {"plugin": [reason]},
     )
 
 
