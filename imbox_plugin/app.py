@@ -26,6 +26,7 @@ from imbox_plugin.settings import (
     PanelTable,
     Settings,
     SettingsFile,
+    SourceSchema,
     find_settings,
     read_settings,
 )
@@ -134,12 +135,13 @@ def _sanitizer(file: SettingsFile, settings: Settings) -> Sanitizer:
 
 def _sources(file: SettingsFile, settings: Settings) -> dict[str, DataSource]:
     registry = Registry(DataSource, plugins.SOURCES, "imbox_plugin.sources", file.folder)
+    common = SourceSchema().fields
     sources = {}
     for table in settings.sources:
         kind = _kind(file, registry, table.type, table.path)
         if kind is None:
             continue
-        options = file.load_whole(kind.Options(), table.options, table.path, SOURCE_SETTINGS)
+        options = file.load_whole(kind.Options(), table.options, table.path, common)
         if options is None:
             continue
         context = SourceContext(

@@ -103,8 +103,9 @@ def _fault(contact: object) -> str:
         texts = getattr(contact, name)
         if not isinstance(texts, tuple | list) or not all(isinstance(text, str) for text in texts):
             return f"{_type(texts)} as the {name} of a contact, instead of a tuple of str"
-    if not isinstance(contact.details, Mapping):
-        return f"{_type(contact.details)} as the details of a contact, instead of a dict"
+    details = contact.details
+    if not isinstance(details, Mapping) or not all(isinstance(name, str) for name in details):
+        return f"{_type(details)} as the details of a contact, instead of a dict by str"
     return ""
 
 
@@ -119,17 +120,15 @@ def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
     counts only as long as no e-mail address speaks against it and no source knows several people
     with it. Ids and e-mail addresses name one person.
     """
-    matches = [finding.match for finding in findings if finding.match]
-    weak = [_emails(match.contact) for match in matches if _by_phone_alone(match, lookup)]
-    if not weak:
-        return findings
-    known = frozenset().union(
-        *(_emails(match.contact) for match in matches if not _by_phone_alone(match, lookup))
-    )
+    sure: list[frozenset[str]] = []
+    weak: list[frozenset[str]] = []
+    for match in filter(None, (finding.match for finding in findings)):
+        (weak if _by_phone_alone(match, lookup) else sure).append(_emails(match.contact))
+    known = frozenset().union(*sure)
     people = _people([known, *weak])
     person = next((addresses for addresses in people if addresses & known), frozenset())
-    shared = [finding for finding in findings if finding.outcome is Outcome.AMBIGUOUS]
-    counts = [finding.count for finding in shared if finding.key is Key.PHONE]
+    ambiguous = [finding for finding in findings if finding.outcome is Outcome.AMBIGUOUS]
+    counts = [finding.count for finding in ambiguous if finding.key is Key.PHONE]
     sharers = max([len(people), *counts])
 
     def judged(finding: Finding) -> Finding:

@@ -290,9 +290,12 @@ def _amount(value: Any) -> Decimal | None:
 
 
 def _plain(number: float | Decimal) -> str:
-    """Digits without an exponent; a whole float loses its ".0", as it is most likely an id."""
+    """Digits without an exponent; a whole float loses its ".0", as it is most likely an id.
+
+    A sum of floats is 11.88 and not 11.879999999999999: fifteen digits are all they are good for.
+    """
     if isinstance(number, float):
-        return f"{Decimal(repr(number)):f}".removesuffix(".0")
+        return f"{Decimal(f'{number:.15g}'):f}"
     exact = Decimal(number)  # unlike `str`, it takes an int of any length
     # A Decimal of a few bytes may stand for a million zeros.
     return f"{exact:f}" if abs(exact.adjusted()) <= 400 else str(exact)  # noqa: PLR2004

@@ -112,7 +112,7 @@ class Match:
     key: Key
     #: seconds since the source said so; 0: just now
     age: float = 0.0
-    #: ISO country of the contact's phone numbers written nationally; None: such numbers are unusable
+    #: ISO country of the contact's phone numbers written nationally; None: they are unusable
     region: str | None = None
 
 

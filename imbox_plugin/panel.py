@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imbox_plugin.compose import Composer
 from imbox_plugin.directory import Directory
+from imbox_plugin.identity import normal_email, normal_id, normal_phone
 from imbox_plugin.links import Contact, LinkBuilder
-from imbox_plugin.model import Finding, Link, Lookup, Reply, View, best_match
+from imbox_plugin.model import Finding, Link, Lookup, Match, Reply, View, best_match
 
 _log = logging.getLogger(__name__)
+
+#: what may leave as a link, whoever built it; longer ones are cut or refused on the way
+_ADDRESS = re.compile(r"https://[!-~]{1,4000}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Panel:
         try:
             findings = self.directory.find(lookup)
             best = best_match(findings)
-            link = self._link(lookup, best.contact if best else None)
+            link = self._link(lookup, _in_normal_form(best) if best else None)
             return Answer(self._composer.compose(lookup, findings, link), findings)
         except Exception as error:  # noqa: BLE001
             _log.error("panel %s made no card: %s", self.name, type(error).__name__)
@@ -62,10 +67,28 @@ class Panel:
                 continue
             try:
                 url = link.builder.url(lookup, contact)
+                is_sound = not url or _ADDRESS.fullmatch(url)
             except Exception as error:  # noqa: BLE001
                 # A builder may be a plugin: the card goes out without its link.
                 _log.error("%s made no link: %s", link.path, type(error).__name__)
                 continue
-            if url:
+            if url and is_sound:
                 return Link(link.text, url)
+            if not is_sound:
+                _log.error("%s made no https address in plain ASCII of decent length", link.path)
         return None
+
+
+def _in_normal_form(match: Match) -> Contact:
+    """The contact with its identities as they are compared; those without a normal form left out.
+
+    A phone number written nationally is somebody else's in any region but its source's.
+    """
+    contact, region = match.contact, match.region
+    return replace(
+        contact,
+        external_id=normal_id(contact.external_id or ""),
+        contact_id=normal_id(contact.contact_id or ""),
+        emails=tuple(filter(None, map(normal_email, contact.emails))),
+        phones=tuple(filter(None, (normal_phone(text, region) for text in contact.phones))),
+    )

@@ -81,7 +81,8 @@ class SourceTable:
 
     path: str
     name: str
-    type: str
+    #: None: missing, which is a problem already
+    type: str | None
     default_region: str | None
     options: Mapping[str, Any] = field(repr=False)
 
@@ -233,7 +234,7 @@ class _PanelSchema(Schema):
             raise ValidationError("two keys have the same id; give each its own", "keys")
 
 
-class _SourceSchema(Schema):
+class SourceSchema(Schema):
     """What every source's table has beside the options of its type."""
 
     name = _name(_IDENTIFIER, "use letters, digits and _, beginning with a letter")
@@ -433,7 +434,7 @@ def read_settings(file: SettingsFile) -> Settings:
 
 
 def _sources(file: SettingsFile, region: str | None) -> Iterator[SourceTable]:
-    common = _SourceSchema()
+    common = SourceSchema()
     names: set[str] = set()
     tables = file.tables.get("sources")
     for at, table in enumerate(tables if isinstance(tables, list) else ()):
@@ -451,7 +452,7 @@ def _sources(file: SettingsFile, region: str | None) -> Iterator[SourceTable]:
         yield SourceTable(
             path=path,
             name=name,
-            type=loaded["type"] or "",
+            type=loaded["type"],
             default_region=loaded.get("default_region") or region,
             options={key: value for key, value in table.items() if key not in common.fields},
         )
@@ -532,8 +533,15 @@ def _secrets(schema: Schema, table: Any, path: str) -> Iterator[tuple[str, str]]
             leaf = field_.inner if isinstance(field_, fields.List) else field_
             if isinstance(leaf, fields.Nested):
                 yield from _secrets(leaf.schema, item, place)
-            elif leaf.metadata.get("secret") and isinstance(item, str) and item:
+            elif _is_secret(leaf.metadata.get("secret"), item):
                 yield place, name
+
+
+def _is_secret(secret: Any, value: object) -> bool:
+    """Whether a value given is a secret; `secret` may be a function that tells by the value."""
+    if not isinstance(value, str) or not value:
+        return False
+    return bool(secret(value) if callable(secret) else secret)
 
 
 def _flat(

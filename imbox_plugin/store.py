@@ -515,7 +515,8 @@ def _detail_names(headers: Sequence[str], places: Mapping[str, Sequence[int]]) -
 
 def _identifier(header: str) -> str:
     text = unicodedata.normalize("NFC", header.lower())
-    word = "".join(char if f"x{char}".isidentifier() else "_" for char in text)
+    # Jinja does not know the combining marks of the newest scripts, so none is kept.
+    word = "".join(char if char.isalnum() and f"x{char}".isidentifier() else "_" for char in text)
     # No underscore in front: the layouts' sandbox takes such a name for a private one.
     return re.sub("_+", "_", word).strip("_")
 

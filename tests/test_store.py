@@ -224,7 +224,7 @@ def test_details_get_different_names_that_a_layout_can_write(load, store, header
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
-@example(["if", "not", "é", "1st", "__class__", "ﬁ", "\N{COMBINING ACUTE ACCENT}"])
+@example(["if", "not", "é", "1st", "__class__", "ﬁ", "\N{COMBINING ACUTE ACCENT}", "x\U000119d1"])
 @settings(deadline=None)
 def test_any_header_can_be_read_by_a_layout(headers):
     with TemporaryDirectory() as folder:

@@ -30,7 +30,12 @@ class LinkBuilder(ABC):
 
     @abstractmethod
     def url(self, lookup: Lookup, contact: Contact | None) -> str | None:
-        """The https address for this person, or None when an identity it needs is missing."""
+        """The https address for this person, or None when an identity it needs is missing.
+
+        Args:
+            lookup: what ImBox asked. In a chat a visitor can claim any external id.
+            contact: the person found, with all identities in normal form; None: nobody was.
+        """
 
     def phone(self, lookup: Lookup, contact: Contact | None) -> str | None:
         """The phone number to reach the person at, as E.164.

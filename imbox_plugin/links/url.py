@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from marshmallow import ValidationError
 
@@ -15,6 +15,8 @@ PLACEHOLDERS = ("external_id", "contact_id", "email", "phone", "phone_digits", "
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLAIN = re.compile(r"[!-~]+")
+# An app that keeps its routes in the fragment or the query walks them as a server walks a path.
+_SEGMENT = re.compile("[/?#]")
 
 
 class _TemplateField(fields.String):
@@ -27,9 +29,9 @@ class _TemplateField(fields.String):
         for name in names:
             if name not in PLACEHOLDERS:
                 raise ValidationError(unknown("placeholder", name, PLACEHOLDERS))
-        if parts is None or parts[0] != "https" or not parts[1]:
+        if parts is None or parts.scheme != "https" or not parts.hostname:
             raise ValidationError("not an https address; write it as https://host/path")
-        if "{" in parts[1] or "@" in parts[1] or "\\" in text or not _PLAIN.fullmatch(text):
+        if not {"{", "@"}.isdisjoint(parts.netloc) or "\\" in text or not _PLAIN.fullmatch(text):
             raise ValidationError(
                 "the host must be fixed, without a user, and the address plain ASCII; "
                 "placeholders go into the path, the query or the fragment"
@@ -57,10 +59,9 @@ class UrlTemplate(LinkBuilder):
             return None
         filled = _PLACEHOLDER.sub(lambda found: encoded(values[found[1]] or ""), template)
         # A server takes `..` for the folder above even where it came in as a value.
-        segments = urlsplit(filled).path.split("/")
-        before = urlsplit(template).path.split("/")
-        touched = [segment for segment, own in zip(segments, before, strict=True) if "{" in own]
-        return None if any(segment in {"", ".", ".."} for segment in touched) else filled
+        segments = zip(_SEGMENT.split(template), _SEGMENT.split(filled), strict=True)
+        touched = [unquote(segment) for own, segment in segments if "{" in own]
+        return None if any(segment in {".", ".."} for segment in touched) else filled
 
     def _values(self, lookup: Lookup, contact: Contact | None) -> dict[str, str | None]:
         phone = self.phone(lookup, contact)
@@ -77,10 +78,10 @@ class UrlTemplate(LinkBuilder):
         }
 
 
-def _split(text: str) -> tuple[str, str] | None:
+def _split(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError:
         return None
-    return parts.scheme, parts.netloc
+    return parts

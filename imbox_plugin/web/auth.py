@@ -74,8 +74,9 @@ class Gate:
 
 
 def _authorization(header: str) -> Iterator[bytes]:
-    scheme, _, credentials = header.strip().partition(" ")
-    credentials = credentials.strip()
+    # Only HTTP's own white space: as Latin-1 the last byte of an "Å" in UTF-8 is white space, too.
+    scheme, _, credentials = header.strip(" \t").partition(" ")
+    credentials = credentials.strip(" \t")
     if scheme.lower() == "bearer":
         yield _bytes(credentials)
     elif scheme.lower() == "basic":

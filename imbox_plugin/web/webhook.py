@@ -130,7 +130,7 @@ def _panel_name(service: Service, path: str | None) -> str:
 
 
 def _parameters(schema: LookupSchema) -> dict[str, list[str]]:
-    """The query's parameters, and a POST body's for what the query does not name."""
+    """The query's parameters, and after them, so that they count for less, a POST body's."""
     query = dict(request.args.lists())
     if request.method != "POST":
         return query
@@ -139,4 +139,6 @@ def _parameters(schema: LookupSchema) -> dict[str, list[str]]:
     except Exception:  # noqa: BLE001
         # A body that breaks off is no reason to fail: it is static, and all it has is extras.
         body = b""
-    return {**body_parameters(body, schema.parameters), **query}
+    for name, values in body_parameters(body, schema.parameters).items():
+        query.setdefault(name, []).extend(values)
+    return query
