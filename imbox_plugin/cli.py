@@ -133,6 +133,8 @@ def import_(
     if refused and report.refused:
         _write_refused(refused, report)
         click.echo(f"the refused rows are in {refused}")
+    if not report.accepted:
+        raise click.ClickException("no row is usable, so the store is as it was")
 
 
 @click.command("lookup")

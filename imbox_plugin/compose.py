@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
-
-from jinja2 import Undefined
 
 from imbox_plugin.fit import Fit
 from imbox_plugin.formats import Formats
@@ -79,16 +78,19 @@ class Composer:
         leader = best_match(findings)
         reasons = list(self._notices.about(lookup, findings))
         blocks = list(self._person(lookup, matches, leader, reasons)) if leader else []
-        if leader and not blocks and not reasons:
-            reasons.append(self._notices.row("nothing_to_show"))
+        footer = None
         if self._documented:
-            blocks = list(self._documented_shapes(blocks, link))
-        name = self._fit.text(leader.contact.name) if leader else ""
-        return Reply(name or None, link, self._fit.blocks(reasons, blocks))
+            blocks = list(self._documented_shapes(blocks))
+            footer = self._link_block(link) if link else None
+        if leader and not blocks:
+            reasons.append(self._notices.row("nothing_to_show"))
+        name = self._fit.text(leader.contact.name).strip() if leader else ""
+        reply = Reply(name, link, tuple(blocks))
+        return self._fit.card(reply, dict.fromkeys(reasons), footer)
 
     def failure(self) -> Reply:
         """The card that stands in for one that could not be made."""
-        return Reply(blocks=self._fit.blocks([self._notices.row("card_failed")], ()))
+        return self._fit.card(Reply(), [self._notices.row("card_failed")])
 
     def _person(
         self, lookup: Lookup, matches: Sequence[Match], leader: Match, reasons: list[Row]
@@ -112,30 +114,36 @@ class Composer:
         if None not in shown:
             for match in matches:
                 if match.source not in shown:
-                    yield from self._default_block(match)
+                    yield from self._default_block(match, reasons)
 
     def _block(
         self, layout: BlockLayout, values: Values, source: str, reasons: list[Row]
     ) -> Iterator[Block]:
         """The block, unless it is empty; a part that fails leaves the rest standing."""
+        wanted, name = False, source
+        with self._apart(layout.path, source, reasons):
+            wanted = _wanted(layout.when, values)
+        if not wanted:
+            return
+        with self._apart(layout.path, source, reasons):
+            name = self._fit.text(layout.name(values)).strip() or source
         data: list[Element] = []
-        name = source
-        for element in (None, *layout.data):
-            try:
-                if element is None:
-                    if not _wanted(layout.when, values):
-                        return
-                    name = self._fit.text(layout.name(values)) or source
-                else:
-                    data.extend(self._elements(element, values))
-            except Exception as error:  # noqa: BLE001
-                # A layout is the integrator's program over data nobody has seen before. The
-                # message may hold data, so only its kind is logged.
-                place = element.path if element else layout.path
-                _log.error("%s cannot be shown: %s", place, type(error).__name__)
-                reasons.append(self._notices.row("element_failed", block=name))
+        for element in layout.data:
+            with self._apart(element.path, name, reasons):
+                data.extend(self._elements(element, values))
         if data:
             yield Block(name, layout.icon, tuple(data))
+
+    @contextmanager
+    def _apart(self, place: str, block: str, reasons: list[Row]) -> Iterator[None]:
+        """What fails inside leaves the card standing, and is said in `reasons`."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            # A layout is the integrator's program over data nobody has seen before. The message
+            # may hold data, so only its kind is logged.
+            _log.error("%s cannot be shown: %s", place, type(error).__name__)
+            reasons.append(self._notices.row("element_failed", block=block))
 
     def _elements(self, layout: ElementLayout, values: Values) -> Iterator[Element]:
         """What one element of the layout gives, which is nothing when it is not wanted."""
@@ -153,24 +161,23 @@ class Composer:
         if not items:
             return
         if isinstance(layout, ListLayout):
-            rows = [
-                Row(self._fit.text(row.label(inner)), self._fit.text(row.text(inner)))
-                for inner in items
-                for row in layout.rows
-                if _wanted(row.when, inner)
-            ]
-            if rows:
-                yield self._fit.rows(rows)
+            yield from self._list(layout, items)
         elif isinstance(layout, TableLayout):
             yield from self._table(layout, items, values)
         else:
-            most = self._fit.most_sections()
-            for inner in items[:most]:
-                markup = self._fit.markup(layout.markup(inner))
-                clean = markup if layout.trusted else self._sanitizer.clean(markup)
-                if clean.strip():
-                    yield HtmlElement(clean)
-            yield from self._more_items(len(items) - most)
+            yield from self._html(layout, items)
+
+    def _list(self, layout: ListLayout, items: Sequence[Values]) -> Iterator[ListElement]:
+        wanted = [
+            (row, inner) for inner in items for row in layout.rows if _wanted(row.when, inner)
+        ]
+        most = self._fit.most_items()
+        rows = [
+            Row(self._fit.text(row.label(inner)), self._fit.text(row.text(inner)))
+            for row, inner in wanted[:most]
+        ]
+        if rows:
+            yield self._fit.rows(rows, len(wanted) - most)
 
     def _table(
         self, layout: TableLayout, items: Sequence[Values], values: Values
@@ -184,17 +191,25 @@ class Composer:
             for inner in items[:most]
         ]
         headers = [self._fit.text(column.header(values)) for column in columns]
-        yield self._full_table(headers, rows, len(items) - most)
+        yield self._fit.table(headers, rows, len(items) - most)
 
-    def _full_table(
-        self, headers: Sequence[str], rows: Sequence[tuple[str, ...]], left_out: int
-    ) -> TableElement:
-        more = [(self._fit.more(left_out), *[""] * (len(headers) - 1))] if left_out > 0 else []
-        return TableElement(tuple(headers), (*rows, *more))
+    def _html(
+        self, layout: HtmlLayout, items: Sequence[Values]
+    ) -> Iterator[HtmlElement | ListElement]:
+        most = self._fit.most_items()
+        for inner in items[:most]:
+            markup = layout.markup(inner)
+            if layout.trusted:
+                clean = self._fit.trusted(markup)
+            else:
+                clean = self._sanitizer.clean(self._fit.markup(markup))
+            if clean.strip():
+                yield HtmlElement(clean)
+        yield from self._more_items(len(items) - most)
 
     def _accordion(self, layout: AccordionLayout, values: Values) -> Iterator[Element]:
         items = _items(layout.each, values)
-        most = self._fit.most_sections()
+        most = self._fit.most_items()
         for inner in items[:most]:
             data = tuple(
                 leaf
@@ -210,41 +225,48 @@ class Composer:
         if left_out > 0:
             yield ListElement((Row("…", self._fit.more(left_out)),))
 
-    def _default_block(self, match: Match) -> Iterator[Block]:
+    def _default_block(self, match: Match, reasons: list[Row]) -> Iterator[Block]:
         """What a source without a layout shows: its texts as a list, its records as tables."""
-        contact, sentence = match.contact, self._formats.sentence
-        identities = {
-            sentence("label_name"): contact.name,
-            sentence("label_external_id"): contact.external_id,
-            sentence("label_email"): contact.emails,
-            sentence("label_phone"): contact.phones,
-        }
-        tables = {name: value for name, value in contact.details.items() if _is_records(value)}
-        plain = {
-            _label(name): value for name, value in contact.details.items() if name not in tables
-        }
-        rows = [
-            Row(self._fit.text(label), text)
-            for label, value in (*identities.items(), *plain.items())
-            if (text := self._fit.text(value))
-        ]
-        data: list[Element] = [self._fit.rows(rows)] if rows else []
-        data.extend(self._record_table(records) for records in tables.values())
+        data: list[Element] = []
+        with self._apart(f"the default block of {match.source}", match.source, reasons):
+            data.extend(self._default_elements(match.contact))
         if data:
             yield Block(match.source, "contact_page", tuple(data))
 
+    def _default_elements(self, contact: Contact) -> Iterator[Element]:
+        identities = (
+            (self._formats.sentence("label_name"), contact.name),
+            (self._formats.sentence("label_external_id"), contact.external_id),
+            (self._formats.sentence("label_email"), contact.emails),
+            (self._formats.sentence("label_phone"), contact.phones),
+        )
+        details = [(_label(name), value) for name, value in contact.details.items()]
+        plain = [(label, value) for label, value in details if not _is_records(value)]
+        rows = [
+            Row(self._fit.text(label), text)
+            for label, value in (*identities, *plain)
+            if (text := self._fit.text(value))
+        ]
+        if rows:
+            yield self._fit.rows(rows)
+        yield from (self._record_table(value) for _, value in details if _is_records(value))
+
     def _record_table(self, records: Sequence[Mapping[str, Any]]) -> TableElement:
-        columns = list(dict.fromkeys(name for record in records for name in record))
+        names = list(dict.fromkeys(name for record in records for name in record))
+        columns = names[: self._fit.most_columns()]
         most = self._fit.most_rows(len(columns))
+        headers = [self._fit.text(_label(column)) for column in columns]
         rows = [
             tuple(self._fit.text(record.get(column)) for column in columns)
             for record in records[:most]
         ]
-        headers = [self._fit.text(_label(column)) for column in columns]
-        return self._full_table(headers, rows, len(records) - most)
+        if len(names) > len(columns):
+            headers.append(self._fit.more(len(names) - len(columns)))
+            rows = [(*row, "") for row in rows]
+        return self._fit.table(headers, rows, len(records) - most)
 
-    def _documented_shapes(self, blocks: Iterable[Block], link: Link | None) -> Iterator[Block]:
-        """The same card in documented shapes only."""
+    def _documented_shapes(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """The same blocks in documented shapes only."""
         for block in blocks:
             rest: list[Element] = []
             for element in block.data:
@@ -256,13 +278,14 @@ class Composer:
                     rest = []
                 inside = [part for leaf in element.data for part in self._documented_element(leaf)]
                 if inside:
-                    yield Block(element.title, block.icon, tuple(inside))
+                    yield Block(element.title or block.name, block.icon, tuple(inside))
             if rest:
                 yield Block(block.name, block.icon, tuple(rest))
-        if link:
-            row = Row(link.text, link.url)
-            title = self._formats.sentence("label_contact_link")
-            yield Block(title, "open_in_new", (ListElement((row,)),))
+
+    def _link_block(self, link: Link) -> Block:
+        """The contact link as a row."""
+        title = self._formats.sentence("label_contact_link")
+        return Block(title, "open_in_new", (ListElement((Row(link.text, link.url),)),))
 
     def _documented_element(self, element: _Leaf) -> Iterator[ListElement | TableElement]:
         if isinstance(element, HtmlElement):
@@ -280,16 +303,18 @@ def _wanted(when: Expression | None, values: Values) -> bool:
 def _items(each: Expression | None, values: Values) -> list[Values]:
     """The values for each item; without `each` just the values as they are.
 
+    A mapping is one item, as one record often stands where there could be several.
+
     Raises:
         TypeError: `each` gives a text or a number, which has no items.
     """
     if each is None:
         return [values]
     found = each(values)
-    if found is None or isinstance(found, Undefined):
+    if blank(found):
         return []
     if isinstance(found, Mapping):
-        found = [found] if found else []
+        found = [found]
     if isinstance(found, str | bytes):
         raise TypeError("a text has no items")
     return [{**values, "item": item, "index": at} for at, item in enumerate(found, start=1)]
@@ -333,7 +358,7 @@ def _is_records(value: object) -> bool:
     )
 
 
-def _label(name: str) -> str:
+def _label(name: object) -> str:
     """`placed_on` as a person writes it."""
-    words = name.replace("_", " ").strip()
+    words = str(name).replace("_", " ").strip()
     return words[:1].upper() + words[1:]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from jinja2 import ChainableUndefined, FileSystemLoader, TemplateError, Undefined
-from jinja2.exceptions import TemplateNotFound, TemplateSyntaxError
+from jinja2 import ChainableUndefined, FileSystemLoader, Undefined, meta, nodes
+from jinja2.exceptions import FilterArgumentError, TemplateNotFound, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -19,7 +19,7 @@ from imbox_plugin.html import Sanitizer
 from imbox_plugin.model import View
 from imbox_plugin.settings import SettingsFile, unknown
 
-#: what a template reads: contact, contacts, lookup, match, item, index
+#: what a template reads, by the names in `_VALUES`
 Values: TypeAlias = Mapping[str, Any]
 Text: TypeAlias = Callable[[Values], str]
 Expression: TypeAlias = Callable[[Values], Any]
@@ -27,7 +27,9 @@ Expression: TypeAlias = Callable[[Values], Any]
 _ICON = validate.Regexp(
     r"[a-z0-9_]{1,64}\Z", error="not a Material Symbols name; they are like contact_page"
 )
-_ONE_EXPRESSION = re.compile(r"\s*\{\{(?P<inner>(?:(?!\{\{).)*)\}\}\s*", re.DOTALL)
+_ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?(?P<inner>(?:(?!\{\{).)*?)[-+]?\}\}\s*", re.DOTALL)
+_MARKS = re.compile(r"\{[{%#]")
+_VALUES = frozenset({"contact", "contacts", "index", "item", "lookup", "match"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +108,41 @@ class BlockLayout:
     data: tuple[ElementLayout, ...]
 
 
+class _Method(ChainableUndefined):
+    """What a mapping has beside its details, such as `items`: not there unless it is called."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return getattr(self._undefined_obj, str(self._undefined_name))(*args, **options)
+
+
 class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja in a sandbox, where a detail named `items` or `keys` is that detail."""
+    """Jinja in a sandbox, where `items` or `keys` of a mapping is the detail of that name."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if isinstance(obj, Mapping) and attribute in obj:
+        if not isinstance(obj, Mapping):
+            return super().getattr(obj, attribute)
+        if attribute in obj:
             return obj[attribute]
-        return super().getattr(obj, attribute)
+        found = super().getattr(obj, attribute)
+        return found if isinstance(found, Undefined) else _Method(obj=obj, name=attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if not isinstance(obj, Mapping):
+            return super().getitem(obj, argument)
+        try:
+            return obj[argument]
+        except (TypeError, LookupError):
+            return self.undefined(obj=obj, name=argument)
 
 
 class Templates:
     """Compiles the texts, markup and expressions of layouts. Built once.
+
+    All is compiled here, the files that templates include as well: what changes on disk later
+    shows after the next start. The methods raise ValidationError, and Jinja's own errors, for what
+    is wrong at any time.
 
     Args:
         formats: gives the filters, and the text of every plain value.
@@ -131,51 +157,121 @@ class Templates:
         def sanitize(value: Any) -> Markup:
             return Markup(sanitizer.clean(str(plain(value))))  # noqa: S704
 
-        filters = {
-            "date": formats.date,
-            "datetime": formats.datetime,
-            "number": formats.number,
-            "currency": formats.currency,
-            "phone": formats.phone,
-        }
+        named = (formats.date, formats.datetime, formats.number, formats.currency, formats.phone)
+        filters = {method.__name__: _filter(method) for method in named}
         self._text = _Environment(undefined=ChainableUndefined, finalize=plain)
         self._text.filters.update(filters)
+        self._folder = FileSystemLoader(folder)
         self._html = _Environment(
             undefined=ChainableUndefined,
             finalize=plain,
             autoescape=True,
-            loader=FileSystemLoader(folder),
+            loader=self._folder,
+            auto_reload=False,
+            cache_size=-1,
         )
         self._html.filters.update(filters)
         self._html.filters["sanitize"] = sanitize
+        del self._html.filters["safe"]
 
     def text(self, source: str) -> Text:
         """A text with `{{ }}` in it."""
-        return self._text.from_string(source).render
+        tree = self._text.parse(source)
+        if any(True for _ in meta.find_referenced_templates(tree)):
+            raise ValidationError("a text includes no files; use an html element")
+        compiled = self._text.from_string(source)
+        _check_names(tree)
+        return compiled.render
 
     def markup(self, source: str) -> Text:
         """Markup whose values are escaped."""
-        return self._html.from_string(source).render
+        tree = self._html.parse(source)
+        self._check_markup(tree)
+        compiled = self._html.from_string(source)
+        _check_names(tree)
+        return compiled.render
 
     def file(self, name: str) -> Text:
         """Markup in a file of its own."""
-        return self._html.get_template(name).render
+        tree = self._read(name)
+        compiled = self._html.get_template(name)
+        _check_names(tree)
+        return compiled.render
 
-    def expression(self, source: str) -> Expression:
-        """A value: `contact.orders`, `{{ contact.orders }}`, or a text with several `{{ }}`."""
-        whole = _ONE_EXPRESSION.fullmatch(source)
-        if whole or "{" not in source:
-            return self._text.compile_expression(whole["inner"] if whole else source)
-        return self.text(source)
+    def condition(self, source: str) -> Expression:
+        """A value: `contact.tier`, `{{ contact.tier }}`, or a text with several `{{ }}`."""
+        return self.text(source) if _expression(source) is None else self.items(source)
+
+    def items(self, source: str) -> Expression:
+        """A value with items: `contact.orders` or `{{ contact.orders }}`."""
+        expression = _expression(source)
+        if expression is None:
+            raise ValidationError("a text has no items; write one value, such as contact.orders")
+        compiled = self._text.compile_expression(expression)
+        _check_names(self._text.parse(f"{{{{ {expression} }}}}"))
+
+        def value(values: Values) -> Any:
+            found = compiled(values)
+            # a filter such as selectattr gives an iterator, which is never blank and read once
+            return tuple(found) if isinstance(found, Iterator) else found
+
+        return value
+
+    def _read(self, name: str, inside: frozenset[str] = frozenset()) -> nodes.Template:
+        """The file of this name, parsed and checked."""
+        source, path, _ = self._folder.get_source(self._html, name)
+        tree = self._html.parse(source, name, path)
+        if name not in inside:
+            self._check_markup(tree, inside | {name})
+        return tree
+
+    def _check_markup(self, tree: nodes.Template, inside: frozenset[str] = frozenset()) -> None:
+        """Refuse unescaped values, and compile the files that are included."""
+        unescaped = any(node.name == "safe" for node in tree.find_all(nodes.Filter))
+        if unescaped or tree.find(nodes.EvalContextModifier):
+            raise ValidationError("values stay escaped; one that is HTML passes through | sanitize")
+        for name in meta.find_referenced_templates(tree):
+            if name is None:
+                raise ValidationError("a value names the file to include; write it in quotes")
+            self._read(name, inside)
+            self._html.get_template(name)
+
+
+def _filter(method: Callable[..., str]) -> Callable[..., str]:
+    """A filter that tells wrong arguments, which no value mends, from all else that may fail."""
+
+    def apply(value: Any, *arguments: Any, **options: Any) -> str:
+        try:
+            return method(value, *arguments, **options)
+        except (TypeError, ValueError) as error:
+            raise FilterArgumentError(str(error).removeprefix("Formats.")) from None
+
+    return apply
+
+
+def _expression(source: str) -> str | None:
+    """What stands in the only `{{ }}`, or the source itself; None: it is a text."""
+    if whole := _ONE_EXPRESSION.fullmatch(source):
+        return whole["inner"]
+    return None if _MARKS.search(source) else source
+
+
+def _check_names(tree: nodes.Template) -> None:
+    """Refuse a name that stands for nothing: it would be blank on every card."""
+    set_here = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    for name in sorted(meta.find_undeclared_variables(tree) - set_here - _VALUES):
+        raise ValidationError(
+            f"{unknown('value', name, _VALUES)}; a detail is written contact.{name}"
+        )
 
 
 def blank(value: object) -> bool:
     """Whether a `when` says no: nothing, white space, false, an empty collection. Zero says yes."""
     if isinstance(value, str):
         return not value.strip()
-    if value is None or value is False or isinstance(value, Undefined):
+    if value is None or value is False:
         return True
-    return isinstance(value, Sequence | Mapping | set | frozenset) and not value
+    return isinstance(value, Sized) and len(value) == 0
 
 
 class _Compiled(fields.Field[Callable[[Values], Any]]):
@@ -196,16 +292,23 @@ class _Compiled(fields.Field[Callable[[Values], Any]]):
             compiled = self._compile(value)
         except TemplateNotFound as error:
             raise ValidationError(
-                f"there is no template {error.name} beside the settings; write it"
+                f"there is no template {error.name} in the folder of the settings; write it there"
             ) from None
         except TemplateSyntaxError as error:
-            raise ValidationError(f"not a template: {error.message}") from None
+            where = f"{error.name}, line {error.lineno}: " if error.name else ""
+            raise ValidationError(f"not a template: {where}{error.message}") from None
+        except OSError as error:
+            raise ValidationError(
+                f"the template cannot be read ({error.strerror}); check its rights"
+            ) from None
+        except UnicodeDecodeError:
+            raise ValidationError("the template is not UTF-8 text; save it as UTF-8") from None
         try:
             compiled({})
-        except ValueError as error:
+        except FilterArgumentError as error:
             raise ValidationError(str(error)) from None
-        except (ArithmeticError, LookupError, TemplateError, TypeError):
-            pass  # what lacks its values may fail; what is wrong in itself said so above
+        except Exception:  # noqa: BLE001, S110
+            pass  # what lacks its values may fail
         return compiled
 
 
@@ -242,26 +345,26 @@ class LayoutReader:
         def text() -> _Compiled:
             return _Compiled(templates.text, required=True)
 
-        def expression() -> _Compiled:
-            return _Compiled(templates.expression, load_default=None)
+        def when() -> _Compiled:
+            return _Compiled(templates.condition, load_default=None)
 
         def element(kind: type[Schema] = Schema, **own: fields.Field[Any]) -> Schema:
             every: dict[str, fields.Field[Any]] = {
                 "type": fields.String(),
-                "each": expression(),
-                "when": expression(),
+                "each": _Compiled(templates.items, load_default=None),
+                "when": when(),
             }
             return kind.from_dict({**own, **every})()
 
-        row = _schema(label=text(), text=text(), when=expression())
-        column = _schema(header=text(), text=text(), when=expression())
+        row = _schema(label=text(), text=text(), when=when())
+        column = _schema(header=text(), text=text(), when=when())
         self._file = file
         self._block = _schema(
             name=text(),
             icon=fields.String(load_default="info", validate=_ICON),
             source=fields.String(load_default=None),
             views=views_field(),
-            when=expression(),
+            when=when(),
             data=_some(fields.Dict(), "elements"),
         )
         self._elements = {
@@ -291,10 +394,11 @@ class LayoutReader:
     ) -> BlockLayout | None:
         loaded = self._file.load_whole(self._block, table, path)
         data = self._read_elements(table.get("data"), f"{path}.data", list(self._elements))
+        source = table.get("source")
+        if isinstance(source, str) and source not in sources:
+            self._file.problem(f"{path}.source", unknown("source", source, sources))
         if not loaded:
             return None
-        if loaded["source"] is not None and loaded["source"] not in sources:
-            self._file.problem(f"{path}.source", unknown("source", loaded["source"], sources))
         return BlockLayout(
             path=path,
             name=loaded["name"],
@@ -321,6 +425,8 @@ class LayoutReader:
         type_ = table.get("type", "")
         if type_ not in types:
             message = unknown("element", str(type_), types) if type_ else "missing; add it"
+            if type_ == "accordion":
+                message = f"an accordion holds no other; use one of: {', '.join(types)}"
             self._file.problem(f"{path}.type", message)
             return None
         loaded = self._file.load_whole(self._elements[type_], table, path)

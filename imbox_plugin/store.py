@@ -385,7 +385,6 @@ def _lines(text: TextIOWrapper, name: str, progress: Callable[[int, int], None])
         if raw.tell() != done:
             done = raw.tell()
             progress(done, total)
-    progress(total, total)
 
 
 def _table(

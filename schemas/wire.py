@@ -57,6 +57,22 @@ class WireNames:
     elements: str = "all"
 
 
+#: names that stand beside each other, and the documented ones that stand there, too
+_TOGETHER = (
+    (
+        ("email",),
+        (
+            *("view", "phoneNumber", "externalId", "ticketId", "contactId", "channelId", "callId"),
+            *("phone", "plugin", "key"),
+        ),
+    ),
+    (("html_type", "accordion_type"), ("list", "table")),
+    (("html_content",), ("type",)),
+    (("accordion_title", "accordion_data"), ("type",)),
+    (("link_text", "link_url"), ()),
+)
+
+
 class WireSchema(Schema):
     """The table `[wire]` of the settings; loads WireNames."""
 
@@ -68,25 +84,24 @@ class WireSchema(Schema):
     accordion_data = fields.String()
     link_text = fields.String()
     link_url = fields.String()
-    elements = fields.String(validate=validate.OneOf(ELEMENTS))
+    elements = fields.String(validate=validate.OneOf(ELEMENTS, error="must be one of: {choices}"))
 
     @validates_schema
     def _names_fit(self, data: dict[str, str], **_: Any) -> None:
-        problems: dict[str, list[str]] = {}
+        problems = {
+            name: ["not a name; use letters, digits, - and _"]
+            for name, value in data.items()
+            if not _KEY.fullmatch(value)
+        }
         names = WireNames(**data)
-        for name, value in data.items():
-            if not _KEY.fullmatch(value):
-                problems[name] = ["not a name; use letters, digits, - and _"]
-        for pair in (
-            ("link_text", "link_url"),
-            ("accordion_title", "accordion_data"),
-            ("html_type", "accordion_type"),
-        ):
-            if getattr(names, pair[0]) == getattr(names, pair[1]):
-                problems[pair[1]] = [f"the same as {pair[0]}; the two must differ"]
-        for name in ("html_content", "accordion_title", "accordion_data"):
-            if getattr(names, name) == "type":
-                problems[name] = ["every element has a `type` already; choose another"]
+        for group, documented in _TOGETHER:
+            taken = set(documented)
+            # What was given is to blame, not what was left as it is.
+            for name in sorted(group, key=data.__contains__):
+                value = getattr(names, name)
+                if value in taken:
+                    problems[name] = [f"another name beside it is {value!r}; they must differ"]
+                taken.add(value)
         if problems:
             raise ValidationError(problems)
 

@@ -219,3 +219,15 @@ def test_import_refuses_a_mapping_it_does_not_understand(run, contacts, tmp_path
 
     assert result.exit_code == 2
     assert "FIELD=HEADER" in result.output
+
+
+def test_import_of_a_file_without_a_usable_row_fails_and_makes_no_store(run, tmp_path):
+    file, store = tmp_path / "kunder.csv", tmp_path / "contacts.db"
+    file.write_text("Namn;Mobil\nIngen Alls;okänt\n", "utf-8")
+
+    result = run(cli.import_, file, "--store", store)
+
+    assert result.exit_code == 1
+    assert "1 refused" in result.output
+    assert "no row is usable" in result.output
+    assert not store.exists()

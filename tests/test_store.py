@@ -254,10 +254,11 @@ def test_a_name_is_preferred_to_its_parts_which_are_then_details(load, store):
 
 
 def test_a_company_is_the_name_of_somebody_without_one_and_always_a_detail(load, store):
-    load("id,name,company\n7,Ada,Acme\n8,,Acme\n")
+    report = load("id,name,company\n7,Ada,Acme\n8,,Acme\n")
 
     assert [contact["name"] for contact in contacts(store)] == ["Ada", "Acme"]
     assert only_details(store) == [{"company": "Acme"}] * 2
+    assert report.details == {"company": "company"}
 
 
 def test_of_two_phone_columns_the_first_filled_one_is_the_phone(load, store):
@@ -314,6 +315,12 @@ def test_an_explicit_column_loses_its_usual_meaning(load):
     report = load("telefon,mobil\n7,0701740605\n", columns={"external_id": "telefon"})
 
     assert report.columns == {"external_id": ("telefon",), "phone": ("mobil",)}
+
+
+def test_a_detail_keeps_its_name_beside_the_column_of_a_field(load, store):
+    load("Ref,ref.\n7,x\n", columns={"external_id": "Ref"})
+
+    assert only(store)["details"] == {"ref": "x"}
 
 
 def test_one_column_can_be_two_identities(load, store):
@@ -402,6 +409,18 @@ def test_a_given_encoding_is_used(load, store, codec):
 
     assert report.encoding == codec
     assert only(store)["name"] == "Åsa"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_header(load):
+    report = load('\ufeff"id","name"\n7,Åsa\n')
+
+    assert report.columns == {"external_id": ("id",), "name": ("name",)}
+
+
+def test_a_last_byte_that_begins_a_character_decides_against_utf_8(load, store):
+    load("id,name\n7,Å".encode("cp1252"))
+
+    assert only(store)["name"] == "Å"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -642,6 +661,15 @@ def test_an_import_that_is_stopped_leaves_the_store_as_it_was(load, store, error
 
     assert store.read_bytes() == before
     assert files_beside(store) == {"contacts.csv", "contacts.db"}
+
+
+def test_a_merge_that_fails_leaves_no_new_store(load, store, monkeypatch):
+    monkeypatch.setattr("imbox_plugin.store._ADD", "INSERT INTO store.contacts VALUES (1)")
+
+    with pytest.raises(ImportRefused, match="cannot be the store"):
+        load(ADA_CSV)
+
+    assert files_beside(store) == {"contacts.csv"}
 
 
 def test_an_import_that_is_stopped_leaves_no_new_store(load, store):

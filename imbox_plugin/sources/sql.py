@@ -470,10 +470,7 @@ class SqlSource(DataSource):
             normal = {key: value and normal_form(key, value, region) for key, value in own.items()}
             forms = {key: form for key, form in normal.items() if form}
             values = {**search_forms(Lookup(View.CONTACT, forms)), **values}
-        return {
-            name: value if (value := values.get(name)) and _sendable(value) else None
-            for name in self._related_names
-        }
+        return {name: values.get(name) for name in self._related_names}
 
     def _too_slow(self) -> SourceError:
         return SourceError(
@@ -556,8 +553,7 @@ def _engine(url: URL, folder: Path, limit: float, pool_size: int, max_rows: int)
 
 def _driver_options(driver: str, limit: float) -> dict[str, Any]:
     if driver == "psycopg":
-        # Poolers share a server's connections, and a table may be changed while one is open:
-        # neither goes well with statements that the driver has prepared.
+        # It would forget what it has prepared at each rollback, and a pooler never had it.
         return {"connect_timeout": max(1, round(limit)), "prepare_threshold": None}
     if driver == "pymysql":
         patience = limit + _GRACE
@@ -573,7 +569,6 @@ def _watch_sqlite(engine: Engine, file: Path, limit: float) -> None:
             f"{file.absolute().as_uri()}?mode=ro",
             uri=True,
             timeout=limit,
-            isolation_level=None,
             check_same_thread=False,
         )
         # One broken text must not hide all the others.

@@ -11,10 +11,11 @@ from imbox_plugin.app import create_app
 KEY = "the-key-of-these-tests-0123456789"
 
 SETTINGS = """
+default_region = "SE"
+
 [[sources]]
 name = "crm"
 type = "tests.web.witness:Witness"
-default_region = "SE"
 
 [[sources.people]]
 name = "Anna Andersson"
@@ -34,19 +35,19 @@ def basic(credentials: str | bytes) -> str:
     return f"Basic {base64.b64encode(raw).decode()}"
 
 
-@pytest.fixture
-def serve(tmp_path):
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory):
     """Build the server that a settings text describes."""
 
     def serve(settings=SETTINGS, **environ):
-        file = tmp_path / "imbox.toml"
+        file = tmp_path_factory.mktemp("settings") / "imbox.toml"
         file.write_text(settings, "utf-8")
         return create_app(file, {"IMBOX_API_KEY": KEY, **environ})
 
     return serve
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def app(serve):
     return serve()
 
@@ -69,5 +70,7 @@ def ask(app):
 
 @pytest.fixture
 def asked(app):
-    """The lookups that the source of the default panel was asked so far."""
-    return app.extensions["imbox_plugin"].panels["default"].directory.sources[0].asked
+    """The lookups that the source is asked in this test."""
+    asked = app.extensions["imbox_plugin"].panels["default"].directory.sources[0].asked
+    asked.clear()
+    return asked
