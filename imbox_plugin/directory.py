@@ -110,7 +110,7 @@ def _fault(contact: object) -> str:
 
 
 def _type(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else type(value).__name__
 
 
 def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -149,7 +149,7 @@ def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
 
 def _by_phone_alone(match: Match, lookup: Lookup) -> bool:
     """Whether the phone is all that the contact shares with what ImBox sent."""
-    return match.key is Key.PHONE and not any(
+    return not any(
         carries(match.contact, lookup.by(key), match.region)
         for key in lookup.identities
         if key is not Key.PHONE

@@ -246,20 +246,20 @@ def of_anna(**wrong):
     ("answer", "culprit"),
     [
         (None, "None instead of a list"),
-        (Contact(external_id="K1"), "a Contact instead of a list"),
-        ("K1", "a str instead of a list"),
-        ({"external_id": "K1"}, "a dict instead of a list"),
-        ([{"external_id": "K1"}], "a dict instead of a Contact"),
-        (of_anna(emails="anna@example.com"), "a str as the emails"),
+        (Contact(external_id="K1"), "Contact instead of a list"),
+        ("K1", "str instead of a list"),
+        ({"external_id": "K1"}, "dict instead of a list"),
+        ([{"external_id": "K1"}], "dict instead of a Contact"),
+        (of_anna(emails="anna@example.com"), "str as the emails"),
         (of_anna(emails=None), "None as the emails"),
         (of_anna(emails=(None,)), "the emails of a contact, instead of a tuple of str"),
-        (of_anna(phones="0701740605"), "a str as the phones"),
-        (of_anna(phones=701740605), "a int as the phones"),
-        (of_anna(external_id=1), "a int as the external_id"),
-        (of_anna(contact_id=1), "a int as the contact_id"),
-        (of_anna(name=b"Anna"), "a bytes as the name"),
+        (of_anna(phones="0701740605"), "str as the phones"),
+        (of_anna(phones=701740605), "int as the phones"),
+        (of_anna(external_id=1), "int as the external_id"),
+        (of_anna(contact_id=1), "int as the contact_id"),
+        (of_anna(name=b"Anna"), "bytes as the name"),
         (of_anna(details=None), "None as the details"),
-        (of_anna(details={1: "x"}), "a dict as the details of a contact, instead of a dict by str"),
+        (of_anna(details={1: "x"}), "dict as the details of a contact, instead of a dict by str"),
     ],
 )
 def test_an_answer_of_the_wrong_type_is_a_failure_that_names_the_culprit(answer, culprit, caplog):
@@ -397,6 +397,17 @@ def test_a_shared_phone_hides_nobody_who_was_found_by_anything_else():
 
     assert shown(findings) == {"crm", "web"}
     assert findings[3].outcome is Outcome.AMBIGUOUS
+
+
+def test_an_address_that_several_people_share_says_nothing_about_their_phones():
+    sharers = [{"external_id": id_, "email": "info@example.com"} for id_ in ("K1", "K2")]
+    findings = find(
+        asked(email="info@example.com", phone=PHONE),
+        inline(*sharers),
+        phone_book("shop", {"name": "Bo"}),
+    )
+
+    assert outcomes(findings) == {"crm": Outcome.AMBIGUOUS, "shop": Outcome.FOUND}
 
 
 def test_a_phone_match_with_the_address_that_was_asked_for_is_the_person():

@@ -33,8 +33,8 @@ class _TemplateField(fields.String):
             raise ValidationError("not an https address; write it as https://host/path")
         if not {"{", "@"}.isdisjoint(parts.netloc) or "\\" in text or not _PLAIN.fullmatch(text):
             raise ValidationError(
-                "the host must be fixed, without a user, and the address plain ASCII; "
-                "placeholders go into the path, the query or the fragment"
+                "the host must be fixed, without a user, and the address plain ASCII without "
+                "backslashes; placeholders go into the path, the query or the fragment"
             )
         if "{" in _PLACEHOLDER.sub("", text) or "}" in _PLACEHOLDER.sub("", text):
             raise ValidationError("a brace without its partner; placeholders are like {email}")
