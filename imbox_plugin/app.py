@@ -94,7 +94,7 @@ def build(file: SettingsFile) -> Service:
             Fit(settings.limits, formats),
             documented=wire.elements == "documented",
         )
-        own_links = list(_links(file, settings, table, links))
+        own_links = list(_links(file, table, links))
         panels[table.name] = Panel(table.name, Directory(asked), own_links, composer)
     file.finish()
     return Service(
@@ -160,7 +160,7 @@ def _sources(file: SettingsFile, settings: Settings) -> dict[str, DataSource]:
 
 
 def _links(
-    file: SettingsFile, settings: Settings, panel: PanelTable, registry: Registry[LinkBuilder]
+    file: SettingsFile, panel: PanelTable, registry: Registry[LinkBuilder]
 ) -> Iterator[PanelLink]:
     common = _LinkSchema()
     for at, table in enumerate(panel.links):
@@ -173,7 +173,7 @@ def _links(
         rest = {key: value for key, value in table.items() if key not in common.fields}
         options = file.load_whole(kind.Options(), rest, path, common.fields)
         if own is not None and options is not None:
-            builder = kind(options, settings.default_region)
+            builder = kind(options)
             yield PanelLink(path, own["text"], frozenset(map(View, own["views"])), builder)
 
 

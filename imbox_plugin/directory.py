@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
-from imbox_plugin.identity import carries, normal_email
-from imbox_plugin.model import Contact, Finding, Key, Lookup, Match, Outcome
+from imbox_plugin.identity import carries, normal_email, normal_form
+from imbox_plugin.model import Contact, Finding, Key, Lookup, Match, Outcome, best_match
 from imbox_plugin.sources import DataSource, SourceError
 
 _log = logging.getLogger(__name__)
@@ -28,9 +28,17 @@ class Directory:
         """One finding per source, in their order; whatever a source does, it never raises.
 
         Every match shown carries the identity that was asked for, and nobody is shown by a phone
-        number that turns out to be somebody else's or shared.
+        number that turns out to be somebody else's or shared. When somebody is found, the sources
+        that could not know the person by what ImBox sent are asked once more, by the identities of
+        the contact found: a chat brings only an external id, and a shop may know only e-mails.
         """
-        return _agree(lookup, tuple(_ask(source, lookup) for source in self.sources))
+        findings = _agree(lookup, tuple(_ask(source, lookup) for source in self.sources))
+        best = best_match(findings)
+        if best is None:
+            return findings
+        known = replace(lookup, identities={**_identities(best), **lookup.identities})
+        asked = zip(self.sources, findings, strict=True)
+        return _agree(known, tuple(_enrich(*pair, known, best) for pair in asked))
 
     def close(self) -> None:
         """Give back what the sources hold, also when one of them fails at it."""
@@ -59,6 +67,38 @@ def _ask(source: DataSource, lookup: Lookup) -> Finding:
         _log.error("source %s failed: %s at %s", finding.source, kind, _where(error))
         return replace(finding, outcome=Outcome.FAILED, reason=f"{kind} in the source, see the log")
     return finding
+
+
+def _enrich(source: DataSource, finding: Finding, known: Lookup, best: Match) -> Finding:
+    """Ask a source that knows nobody yet by the identities of the best match."""
+    if finding.outcome not in {Outcome.NOT_ASKED, Outcome.UNKNOWN}:
+        return finding
+    own = source.context.enrich - frozenset(finding.asked)
+    second = _ask(source, known.trusting(own))
+    if not second.asked:
+        return finding
+    return replace(
+        second,
+        match=replace(second.match, via=best.source) if second.match else None,
+        asked=(*finding.asked, *second.asked),
+        dropped=finding.dropped + second.dropped,
+    )
+
+
+def _identities(match: Match) -> dict[Key, str]:
+    """The normal form of the first usable identity of each kind that a contact has."""
+    contact = match.contact
+    texts: dict[Key, Iterable[str | None]] = {
+        Key.EXTERNAL_ID: (contact.external_id,),
+        Key.CONTACT_ID: (contact.contact_id,),
+        Key.EMAIL: contact.emails,
+        Key.PHONE: contact.phones,
+    }
+    forms = {
+        key: next(filter(None, (normal_form(key, text or "", match.region) for text in own)), None)
+        for key, own in texts.items()
+    }
+    return {key: form for key, form in forms.items() if form}
 
 
 def _ask_by(source: DataSource, lookup: Lookup, finding: Finding) -> Finding:

@@ -42,6 +42,8 @@ class Lookup:
     identities: Mapping[Key, str] = field(default_factory=lambda: _NOTHING)
     #: identities ImBox sent that have no normal form, so that nobody is searched by them
     unusable: frozenset[Key] = frozenset()
+    #: identities ImBox sent that the panel does not trust in this view
+    distrusted: frozenset[Key] = frozenset()
     ticket_id: str | None = None
     channel_id: str | None = None
     call_id: str | None = None
@@ -81,6 +83,16 @@ class Lookup:
         """The phone number as E.164."""
         return self.identities.get(Key.PHONE)
 
+    def trusting(self, keys: frozenset[Key]) -> Lookup:
+        """The same question without the identities that are not trusted."""
+        return replace(
+            self,
+            identities=MappingProxyType(
+                {key: form for key, form in self.identities.items() if key in keys}
+            ),
+            distrusted=frozenset(self.identities) - keys,
+        )
+
     def by(self, key: Key) -> Lookup:
         """The same question, asked by this identity alone."""
         return replace(self, identities=MappingProxyType({key: self.identities[key]}))
@@ -114,6 +126,8 @@ class Match:
     age: float = 0.0
     #: ISO country of the contact's phone numbers written nationally; None: they are unusable
     region: str | None = None
+    #: the source whose contact brought the key, when it was not ImBox that sent it
+    via: str | None = None
 
 
 class Outcome(StrEnum):
@@ -150,10 +164,14 @@ class Finding:
 
 
 def best_match(findings: Iterable[Finding]) -> Match | None:
-    """The match by the strongest key; of equals, the first."""
+    """The match by the strongest key that ImBox sent; of equals, the first."""
     matches = [finding.match for finding in findings if finding.match]
     strength = list(Key)
-    return min(matches, key=lambda match: strength.index(match.key), default=None)
+    return min(
+        matches,
+        key=lambda match: (match.via is not None, strength.index(match.key)),
+        default=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

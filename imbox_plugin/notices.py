@@ -27,9 +27,12 @@ class Notices:
         for key in Key:
             if key in lookup.unusable:
                 yield self.row("unusable", key=self._name(key))
-        if not lookup.identities and not lookup.unusable:
-            view = self._formats.sentence(f"view_{lookup.view.value}")
-            yield self.row("no_identity", view=view)
+        if not any(finding.match for finding in findings):
+            for key in Key:
+                if key in lookup.distrusted:
+                    yield self.row("distrusted", key=self._name(key), view=self._view(lookup))
+        if not lookup.identities and not lookup.unusable and not lookup.distrusted:
+            yield self.row("no_identity", view=self._view(lookup))
         if lookup.identities and all(finding.outcome in _NOBODY for finding in findings):
             yield self._nobody(lookup, findings)
         ambiguous = [finding for finding in findings if finding.outcome is Outcome.AMBIGUOUS]
@@ -54,6 +57,9 @@ class Notices:
             yield self.row("source_failed", label="failed", source=finding.source)
         elif _has_other_email(finding, lookup):
             yield self.row("other_email", source=finding.source)
+
+    def _view(self, lookup: Lookup) -> str:
+        return self._formats.sentence(f"view_{lookup.view.value}")
 
     def _name(self, key: Key) -> str:
         return self._formats.sentence(f"key_{key.value}")

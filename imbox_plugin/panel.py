@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from imbox_plugin.compose import Composer
 from imbox_plugin.directory import Directory
 from imbox_plugin.identity import normal_email, normal_id, normal_phone
 from imbox_plugin.links import Contact, LinkBuilder
-from imbox_plugin.model import Finding, Link, Lookup, Match, Reply, View, best_match
+from imbox_plugin.model import Finding, Key, Link, Lookup, Match, Reply, View, best_match
 
 _log = logging.getLogger(__name__)
 
 #: what may leave as a link, whoever built it; longer ones are cut or refused on the way
 _ADDRESS = re.compile(r"https://[!-~]{1,4000}", re.IGNORECASE)
+
+_TRUST_ALL: Mapping[View, frozenset[Key]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +41,34 @@ class Answer:
 
 
 class Panel:
-    """Answers the lookups of one panel. Built once at start, used from many threads."""
+    """Answers the lookups of one panel. Built once at start, used from many threads.
+
+    Args:
+        name: as in the address.
+        directory: its sources.
+        links: in the order of the settings; the first that applies is taken.
+        composer: its layout.
+        trust: by view, the identities that are searched by; a view left out trusts them all.
+    """
 
     def __init__(
-        self, name: str, directory: Directory, links: Iterable[PanelLink], composer: Composer
+        self,
+        name: str,
+        directory: Directory,
+        links: Iterable[PanelLink],
+        composer: Composer,
+        trust: Mapping[View, frozenset[Key]] = _TRUST_ALL,
     ) -> None:
         self.name = name
         self.directory = directory
         self._links = tuple(links)
         self._composer = composer
+        self._trust = trust
 
     def answer(self, lookup: Lookup) -> Answer:
         """The card for one lookup; never raises, since what ImBox shows then is unknown."""
         findings: tuple[Finding, ...] = ()
+        lookup = lookup.trusting(self._trust.get(lookup.view, frozenset(Key)))
         try:
             findings = self.directory.find(lookup)
             best = best_match(findings)

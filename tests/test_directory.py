@@ -1,6 +1,7 @@
 """The directory: who is found, who is not shown, and what a failing source does to the others."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from imbox_plugin.directory import Directory
 from imbox_plugin.identity import normal_email, normal_form, normal_phone
-from imbox_plugin.model import Contact, Key, Lookup, Outcome, View
+from imbox_plugin.model import Contact, Key, Lookup, Outcome, View, best_match
 from imbox_plugin.sources import DataSource, SourceContext, SourceError
 from imbox_plugin.sources.inline import InlineSource
 
@@ -453,6 +454,101 @@ def test_people_with_one_email_are_not_told_apart_by_their_other_addresses():
     assert shown(findings) == {"a", "b"}
 
 
+# The second wave: by the identities of whom the first one found
+
+
+def knows(name, *people, keys=frozenset(Key), **context):
+    """A source of people that can be searched by some identities only."""
+    source = inline(*people, name=name, keys=keys)
+    source.context = replace(source.context, **context)
+    return source
+
+
+BUYER = {"external_id": "900", "emails": ["anna@example.com"]}
+
+
+def test_a_source_without_the_key_is_asked_by_the_contact_that_another_found():
+    shop = knows("shop", BUYER, keys={Key.EMAIL})
+
+    crm_found, shop_found = find(asked(external_id="K1"), knows("crm", ANNA), shop)
+
+    assert crm_found.match.via is None
+    assert (shop_found.match.key, shop_found.match.via) == (Key.EMAIL, "crm")
+
+
+def test_a_source_that_knows_its_own_ids_is_asked_by_email_as_well():
+    findings = find(asked(external_id="K1"), knows("crm", ANNA), knows("shop", BUYER))
+
+    assert shown(findings) == {"crm", "shop"}
+    assert findings[1].asked[0] is Key.EXTERNAL_ID
+
+
+def test_a_source_is_not_asked_by_an_external_id_of_another_system():
+    shop = knows("shop", {"external_id": "K1"}, keys={Key.EXTERNAL_ID})
+
+    findings = find(asked(email="anna@example.com"), knows("crm", ANNA), shop)
+
+    assert shown(findings) == {"crm"}
+    assert findings[1].outcome is Outcome.NOT_ASKED
+
+
+def test_a_source_is_asked_by_an_external_id_when_the_settings_say_that_they_share_them():
+    shop = knows(
+        "shop", {"external_id": "K1"}, keys={Key.EXTERNAL_ID}, enrich=frozenset({Key.EXTERNAL_ID})
+    )
+
+    findings = find(asked(email="anna@example.com"), knows("crm", ANNA), shop)
+
+    assert shown(findings) == {"crm", "shop"}
+
+
+def test_a_source_that_does_not_enrich_is_asked_by_what_imbox_sent_only():
+    shop = knows("shop", BUYER, keys={Key.EMAIL}, enrich=frozenset())
+
+    findings = find(asked(external_id="K1"), knows("crm", ANNA), shop)
+
+    assert shown(findings) == {"crm"}
+
+
+def test_whoever_shares_only_the_phone_of_the_contact_is_left_out_for_another_email():
+    husband = {"emails": ["bo@example.com"], "phones": ["+46701740605"]}
+    shop = knows("shop", husband, keys={Key.PHONE})
+
+    findings = find(asked(external_id="K1"), knows("crm", ANNA), shop)
+
+    assert shown(findings) == {"crm"}
+    assert findings[1].outcome is Outcome.CONTRADICTED
+
+
+def test_nobody_is_asked_again_when_several_people_were_found():
+    crm = knows("crm", ANNA, {**ANNA, "external_id": "K2"}, keys={Key.PHONE})
+    shop = knows("shop", BUYER, keys={Key.EMAIL})
+
+    findings = find(asked(phone="+46701740605"), crm, shop)
+
+    assert shown(findings) == set()
+    assert findings[1].outcome is Outcome.NOT_ASKED
+
+
+def test_a_source_that_fails_when_it_is_asked_again_is_a_failed_source():
+    shop = Raising(SourceError("gone"))
+    shop.keys = frozenset({Key.EMAIL})
+
+    findings = find(asked(external_id="K1"), knows("crm", ANNA), shop)
+
+    assert shown(findings) == {"crm"}
+    assert findings[1].outcome is Outcome.FAILED
+
+
+def test_the_best_match_is_the_one_that_imbox_asked_for():
+    crm = knows("crm", ANNA, keys={Key.PHONE})
+    shop = knows("shop", BUYER, keys={Key.EMAIL})
+
+    best = best_match(find(asked(phone="+46701740605"), shop, crm))
+
+    assert best.source == "crm"
+
+
 # Whatever comes: no match without the identity that was asked for
 
 IDS = ["K1", "k1", "K1 ", "\N{KELVIN SIGN}1", "rené", "rene", "rene\u0301", "..", "' OR 1=1--", "0"]
@@ -499,14 +595,25 @@ def forms_of(contact, key):
     return {(id_ or "").strip()}
 
 
+def asked_for(lookup, findings, match):
+    """The forms that a match may have been found by: ImBox's, or those of whom ImBox's found."""
+    if match.via is None:
+        return {lookup.identities[match.key]}
+    first = [finding.match for finding in findings if finding.match and not finding.match.via]
+    return set().union(*(forms_of(found.contact, match.key) for found in first))
+
+
 @settings(max_examples=150, deadline=None)
 @given(lookups(), st.lists(careless, max_size=3))
 def test_nobody_is_ever_shown_without_the_identity_asked_for(lookup, sources):
-    for finding in find(lookup, *sources):
+    findings = find(lookup, *sources)
+
+    for finding in findings:
         assert (finding.match is not None) == (finding.outcome is Outcome.FOUND)
         if finding.match:
             assert finding.match.key is finding.key
-            assert lookup.identities[finding.key] in forms_of(finding.match.contact, finding.key)
+            forms = forms_of(finding.match.contact, finding.key)
+            assert asked_for(lookup, findings, finding.match) & forms
 
 
 def test_each_hostile_identity_finds_its_owner_or_nobody(corpus):
@@ -527,8 +634,9 @@ def test_each_hostile_identity_finds_its_owner_or_nobody(corpus):
             form = normal_form(key, identities(text)[key], "SE")
             lookup = Lookup(View.CHAT, {key: form} if form else {})
             for match in filter(None, (finding.match for finding in find(lookup, *sources))):
-                owners.add(match.contact.name)
-                assert normal_form(key, identities(match.contact.name)[key], "SE") == form
+                if match.via is None:
+                    owners.add(match.contact.name)
+                    assert normal_form(key, identities(match.contact.name)[key], "SE") == form
 
     assert len(owners) > len(payloads) / 2
 

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import marshmallow
 
-from imbox_plugin.identity import normal_phone
 from imbox_plugin.model import Contact, Lookup
 
 
@@ -23,10 +22,9 @@ class LinkBuilder(ABC):
     class Options(marshmallow.Schema):
         """Its table in the settings, without `type`, `text` and `views`."""
 
-    def __init__(self, options: Mapping[str, Any], default_region: str | None = None) -> None:
-        """Keep the loaded options; `default_region` is that of phone numbers written nationally."""
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Keep the loaded options."""
         self.options = options
-        self.default_region = default_region
 
     @abstractmethod
     def url(self, lookup: Lookup, contact: Contact | None) -> str | None:
@@ -40,13 +38,9 @@ class LinkBuilder(ABC):
     def phone(self, lookup: Lookup, contact: Contact | None) -> str | None:
         """The phone number to reach the person at, as E.164.
 
-        The number of this very call or chat comes first, then the first usable one of the contact.
+        The number of this very call or chat comes first, then the first of the contact.
         """
-        if lookup.phone:
-            return lookup.phone
-        numbers = contact.phones if contact else ()
-        forms = (normal_phone(number, self.default_region) for number in numbers)
-        return next((form for form in forms if form), None)
+        return lookup.phone or next(iter(contact.phones if contact else ()), None)
 
 
 def encoded(text: str) -> str:

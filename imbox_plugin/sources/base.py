@@ -39,6 +39,9 @@ class SourceContext:
     folder: Path = field(default_factory=Path)
     #: ISO country of phone numbers written nationally; None: such numbers are no key
     default_region: str | None = None
+    #: by which identities of a contact that another source found it is asked as well. Not by the
+    #: external id unless the settings say so: two systems number different people alike
+    enrich: frozenset[Key] = frozenset({Key.CONTACT_ID, Key.EMAIL, Key.PHONE})
     #: seconds that one question may take
     time_limit: float = 2.5
 

@@ -28,8 +28,8 @@ NOTHING = Lookup(View.CALL)
 FIXED = "https://crm.example.com/customers/"
 
 
-def link(template, region=None):
-    return UrlTemplate(UrlTemplate.Options().load({"url": template}), region)
+def link(template):
+    return UrlTemplate(UrlTemplate.Options().load({"url": template}))
 
 
 def refusal(template):
