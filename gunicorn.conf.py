@@ -1,5 +1,6 @@
 """How gunicorn serves the app; everything that a deployment decides comes from the environment."""
 
+import logging
 import os
 
 from imbox_plugin.app import create_app
@@ -28,8 +29,18 @@ access_log_format = '%(t)s "%(m)s %(U)s" %(s)s %(B)s %(D)sus'
 control_socket_disable = True
 
 
+def unquoted(record: logging.LogRecord) -> bool:
+    """Leave out a request that gunicorn could not read: it would quote identity and key."""
+    if str(record.msg).startswith("Invalid request from"):
+        record.msg = str(record.msg).partition(": ")[0]
+    elif str(record.msg).startswith("Error handling request"):
+        record.msg, record.args = "Error handling request", ()
+    return True
+
+
 def on_starting(_server: object) -> None:
     """Say once, and readably, what is wrong with the settings; each worker would say it again."""
+    logging.getLogger("gunicorn.error").addFilter(unquoted)
     try:
         create_app()
     except SettingsError as error:

@@ -114,6 +114,7 @@ def test_nearly_the_key_opens_nothing(near):
     [
         KEY,
         f"Token {KEY}",
+        basic(KEY).replace("Basic", "Digest"),
         f"Basic {KEY}",
         f"Basic:{KEY}",
         f"Basic\t{base64.b64encode(KEY.encode()).decode()}",
@@ -121,6 +122,7 @@ def test_nearly_the_key_opens_nothing(near):
         f"Bearer {KEY}, Bearer {KEY}",
         f"{basic(KEY)}, {basic(KEY)}",
         f"{basic(KEY)} x",
+        f"{basic(KEY)[:12]}*{basic(KEY)[12:]}",
         f"Bearer {base64.b64encode(KEY.encode()).decode()}",
         basic(basic(KEY)),
     ],

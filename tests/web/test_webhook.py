@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from urllib.parse import quote
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imbox_plugin.model import Key
+from schemas.request import MAX_BODY
 from tests.web.conftest import KEY, SETTINGS, basic
 
 #: the six ids and the e-mail address that ImBox may send beside `view`
@@ -254,6 +256,25 @@ def test_the_fields_of_a_posted_object_are_extras_after_those_of_the_query(ask, 
     assert lookup.extras == {"segment": "gold", "tier": "1", "beta": "true"}
 
 
+def test_only_a_post_has_a_body(ask, asked):
+    ask("view=chat&externalId=C-1001", "GET", json={"segment": "gold"})
+    (lookup,) = asked
+
+    assert lookup.extras == {}
+
+
+def test_no_more_of_a_body_is_read_than_is_looked_into(ask):
+    body = io.BytesIO(b" " * 1_000_000)
+    answer = ask(
+        "view=chat",
+        "POST",
+        environ_overrides={"wsgi.input": body, "CONTENT_LENGTH": "1000000"},
+    )
+
+    assert answer.status_code == 200
+    assert body.tell() == MAX_BODY + 1
+
+
 def test_nobody_is_searched_by_a_posted_identity(ask, asked):
     posted = dict.fromkeys((*PARAMETERS, "phone", "view", "plugin"), "C-1001")
     as_json = ask("view=chat", "POST", json=posted)
@@ -360,6 +381,13 @@ def test_without_a_name_the_default_or_only_panel_answers(serve, name):
     answer = client.get("/imbox?view=chat&plugin=", headers={"Authorization": basic(KEY)})
 
     assert answer.status_code == 200
+
+
+def test_without_a_name_the_default_panel_answers_beside_others(serve):
+    client = serve(TWO_PANELS.replace("panels.support", "panels.default")).test_client()
+    answer = client.get("/imbox?view=chat&externalId=C-1001", headers={"Authorization": basic(KEY)})
+
+    assert [block["name"] for block in answer.json["blocks"]] == ["Support"]
 
 
 def test_without_a_name_several_panels_want_one(panels):
