@@ -19,9 +19,12 @@ from marshmallow import Schema, ValidationError, fields, missing, validate, vali
 _REFERENCES = frozenset({"env", "file"})
 _MIN_SECRET = 16
 _NO_PANELS = "no panels; add [panels.default] with its keys"
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+#: without `_`, since gunicorn drops such headers
+_HEADER = re.compile(r"[A-Za-z0-9-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+#: what marshmallow says of a setting that is none
+_UNKNOWN = "Unknown field."
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -219,7 +222,7 @@ class _PanelSchema(Schema):
         load_default=None,
         validate=lambda text: _require(
             _HEADER.fullmatch(text) and text.lower() != "authorization",
-            "not the name of a header of its own (Authorization is read anyway)",
+            "not a header of its own; use letters, digits and - (Authorization is read anyway)",
         ),
     )
     key_in_query = fields.Boolean(load_default=False)
@@ -295,8 +298,12 @@ class SettingsFile:
             raise SettingsError(path, [problem]) from None
 
     def problem(self, path: str, message: str) -> None:
-        """Note a mistake that stops the start."""
-        self.problems.append(Problem(path, message))
+        """Note a mistake that stops the start.
+
+        What is said about a reference that leads nowhere is left out: that is said already.
+        """
+        if not any(_inside(path, broken) for broken in self._broken):
+            self.problems.append(Problem(path, message))
 
     def warn(self, path: str, message: str) -> None:
         """Note something that works, but deserves a look."""
@@ -334,16 +341,15 @@ class SettingsFile:
     def _load(
         self, schema: Schema, table: Mapping[str, Any], path: str, others: Iterable[str]
     ) -> tuple[dict[str, Any], bool]:
-        for place, name in _secrets(schema, table, path):
+        for place in _secrets(schema, table, path):
             if place not in self._referenced:
-                self.warn(place, f'a secret in the file; write {name} = {{ env = "NAME" }} instead')
+                self.warn(place, 'a secret in the file; write { env = "NAME" } in its place')
         whole = not any(_inside(broken, path) for broken in self._broken)
         try:
             return dict(schema.load(table)), whole
         except ValidationError as error:
             for place, message in _flat(error.messages, schema, path, others):
-                if not any(_inside(place, broken) for broken in self._broken):
-                    self.problem(place, message)
+                self.problem(place, message)
             valid = error.valid_data if isinstance(error.valid_data, dict) else {}
             return {**_defaults(schema), **valid}, False
 
@@ -372,8 +378,8 @@ class SettingsFile:
             except (OSError, ValueError):
                 text = ""
         if not text:
-            self._broken.add(path)
             self.problem(path, cure)
+            self._broken.add(path)
         return text
 
 
@@ -521,8 +527,8 @@ def _named(schema: Schema) -> dict[str, fields.Field[Any]]:
     return {field_.data_key or name: field_ for name, field_ in schema.fields.items()}
 
 
-def _secrets(schema: Schema, table: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Path and name of each secret value given in a table."""
+def _secrets(schema: Schema, table: Any, path: str) -> Iterator[str]:
+    """The path of each secret value given in a table."""
     if not isinstance(table, Mapping):
         return
     for name, field_ in _named(schema).items():
@@ -534,7 +540,7 @@ def _secrets(schema: Schema, table: Any, path: str) -> Iterator[tuple[str, str]]
             if isinstance(leaf, fields.Nested):
                 yield from _secrets(leaf.schema, item, place)
             elif _is_secret(leaf.metadata.get("secret"), item):
-                yield place, name
+                yield place
 
 
 def _is_secret(secret: Any, value: object) -> bool:
@@ -555,7 +561,7 @@ def _flat(
             yield path, _sentence(str(message))
         return
     for key, inner in errors.items():
-        if key == "_schema":
+        if key == "_schema" and inner != [_UNKNOWN]:
             yield from _flat(inner, of, path)
         elif isinstance(key, int):
             item = of.inner if isinstance(of, fields.List) else of
@@ -567,7 +573,7 @@ def _flat(
                 yield from _flat(part, of.value_field, join(path, str(key)))
         elif isinstance(of, Schema) and key not in (named := _named(of)):
             known = unknown("setting", str(key), [*named, *others])
-            yield from _flat(known if inner == ["Unknown field."] else inner, None, join(path, key))
+            yield from _flat(known if inner == [_UNKNOWN] else inner, None, join(path, key))
         else:
             field_ = _named(of)[key] if isinstance(of, Schema) else None
             yield from _flat(inner, field_, join(path, str(key)))
@@ -577,7 +583,7 @@ def _sentence(message: str) -> str:
     """Marshmallow's message with a cure where it has none."""
     return {
         "Missing data for required field.": "missing; add it",
-        "Unknown field.": "no such setting; take it out",
+        _UNKNOWN: "no such setting; take it out",
         "Field may not be null.": "has no value; give it one or take it out",
         "Not a valid string.": 'must be a text; write it in quotes, "..."',
         "Not a valid integer.": "must be a whole number, without quotes",

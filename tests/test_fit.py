@@ -24,7 +24,8 @@ from imbox_plugin.settings import Limits
 from tests.cards import LONG_NAMES, dumped, size
 
 EN = Formats("en")
-CUT = "The rest is left out: the card would be too large."
+NOTICE = EN.sentence("notice_title")
+SHORTENED = Row(EN.sentence("label_cut"), EN.sentence("cut"))
 
 
 def fit(formats=EN, **limits):
@@ -160,7 +161,7 @@ def test_a_card_within_the_limits_goes_out_as_it_is():
 def test_notices_come_first():
     reply = card(Reply(blocks=(block(ListElement(rows(1))),)), [Row("No answer", "crm is down")])
 
-    assert names(reply) == ["Notice", "B"]
+    assert names(reply) == [NOTICE, "B"]
     assert reply.blocks[0].data == (ListElement((Row("No answer", "crm is down"),)),)
 
 
@@ -169,22 +170,26 @@ def test_too_many_blocks_are_cut_with_a_notice():
 
     reply = card(Reply(blocks=blocks), blocks=3)
 
-    assert names(reply) == ["Notice", "0", "1", "2"]
-    assert reply.blocks[0].data[0].rows == (Row("Shortened", CUT),)
+    assert names(reply) == [NOTICE, "0", "1", "2"]
+    assert reply.blocks[0].data[0].rows == (SHORTENED,)
 
 
-def test_a_large_table_costs_nobody_the_short_list_behind_it():
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_large_table_costs_nobody_the_short_lists_around_it(order):
     table = TableElement(("A", "B"), tuple((str(at), "x" * 100) for at in range(200)))
-    short = ListElement((Row("Tier", "gold"),))
+    lists = [ListElement((Row("Tier", str(at)),)) for at in range(3)]
 
-    reply = card(Reply(blocks=(block(table, short), block(short, name="C"))), bytes=8_000)
+    reply = card(
+        Reply(blocks=(block(*[table, *lists][::order]), block(lists[0], name="C"))[::order]),
+        bytes=12_000,
+    )
 
-    assert names(reply) == ["Notice", "B", "C"]
-    assert reply.blocks[1].data[1] == reply.blocks[2].data[0] == short
-    shown = reply.blocks[1].data[0].rows
-    assert shown[:-1] == table.rows[: len(shown) - 1]
-    assert shown[-1] == (CUT, "")
-    assert len(shown) > 20
+    assert names(reply) == [NOTICE, *["B", "C"][::order]]
+    (shown, *others) = reply.blocks[names(reply).index("B")].data[::order]
+    assert others == lists
+    assert shown.rows[:-1] == table.rows[: len(shown.rows) - 1]
+    assert shown.rows[-1] == (SHORTENED.text, "")
+    assert len(shown.rows) > 40
 
 
 def test_a_large_list_is_shortened_visibly():
@@ -192,7 +197,7 @@ def test_a_large_list_is_shortened_visibly():
 
     (shown,) = reply.blocks[1].data
     assert shown.rows[0] == Row("0", "x" * 200)
-    assert shown.rows[-1] == Row("…", CUT)
+    assert shown.rows[-1] == Row("…", SHORTENED.text)
     assert len(shown.rows) > 15
 
 
@@ -206,7 +211,7 @@ def test_a_large_section_keeps_its_first_rows():
     (shown,) = reply.blocks[1].data
     assert shown.title == "Order 1"
     assert shown.data[0] == section.data[0]
-    assert shown.data[1].rows[-1] == (CUT,)
+    assert shown.data[1].rows[-1] == (SHORTENED.text,)
 
 
 def test_of_equally_large_elements_the_first_stay():
@@ -224,15 +229,15 @@ def test_many_elements_that_cannot_all_stay_leave_the_first_ones():
 
     reply = card(Reply(blocks=blocks), bytes=5_000)
 
-    assert names(reply) == ["Notice", *map(str, range(len(reply.blocks) - 1))]
+    assert names(reply) == [NOTICE, *map(str, range(len(reply.blocks) - 1))]
     assert len(reply.blocks) > 3
 
 
 def test_markup_over_the_room_is_left_out_whole_with_a_notice():
     reply = card(Reply(blocks=(block(HtmlElement("x" * 9_000)),)), bytes=5_000)
 
-    assert names(reply) == ["Notice"]
-    assert reply.blocks[0].data[0].rows == (Row("Shortened", CUT),)
+    assert names(reply) == [NOTICE]
+    assert reply.blocks[0].data[0].rows == (SHORTENED,)
 
 
 def test_nothing_crowds_out_the_footer():
@@ -250,7 +255,7 @@ def test_a_link_that_would_take_up_the_card_is_left_out_with_a_notice():
     reply = card(Reply("Anna", link, (block(ListElement(rows(1))),)), bytes=5_000)
 
     assert reply.contact_link is None
-    assert names(reply) == ["Notice", "B"]
+    assert names(reply) == [NOTICE, "B"]
 
 
 def test_of_too_many_notices_the_first_stay_and_the_cut_is_said():
@@ -260,7 +265,7 @@ def test_of_too_many_notices_the_first_stay_and_the_cut_is_said():
 
     shown = reply_block.data[0].rows
     assert shown[:-1] == tuple(notices[: len(shown) - 1])
-    assert shown[-1] == Row("Shortened", CUT)
+    assert shown[-1] == SHORTENED
     assert len(shown) > 3
 
 
@@ -303,9 +308,40 @@ def test_no_card_is_larger_than_the_limit_whatever_the_names_on_the_wire(
     assert size(shown, LONG_NAMES) <= most
     assert all(block.data for block in shown.blocks)
     wanted = [*reply.blocks, *([footer] if footer else [])]
-    kept = [block for block in shown.blocks if block.name != "Notice"]
+    kept = [block for block in shown.blocks if block.name != NOTICE]
     if kept != wanted or reply.contact_link != shown.contact_link:
-        assert Row("Shortened", CUT) in shown.blocks[0].data[0].rows
+        assert SHORTENED in shown.blocks[0].data[0].rows
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        (block(ListElement(rows(900, ""))),),
+        (block(TableElement(("",), (("",),) * 900)),),
+        (block(*[HtmlElement("x")] * 300),),
+        (block(*[AccordionElement("", (HtmlElement("x"),))] * 300),),
+        (block(*[ListElement((Row("", ""),))] * 300),),
+        (block(HtmlElement("x")),) * 300,
+    ],
+    ids=["rows", "cells", "html", "sections", "lists", "blocks"],
+)
+def test_a_great_number_of_small_parts_keeps_to_the_limit(blocks):
+    shown = card(Reply(blocks=blocks), bytes=20_000, blocks=500)
+
+    assert 3_000 < size(shown, LONG_NAMES) <= 20_000
+
+
+@pytest.mark.parametrize("length", [150, 250, 600, 2_000, 5_000])
+def test_name_link_notices_and_footer_keep_to_the_limit_together(length):
+    link = Link("CRM", "https://crm.example.com/" + "x" * length)
+    footer = block(ListElement((Row(link.text, link.url),)), name="Link")
+    filling = (block(ListElement(rows(50, "x" * 100))),)
+    notices = [Row("a", "b" * 50)] * 20
+
+    shown = card(Reply("😀" * length, link, filling), notices, footer, bytes=4_096)
+
+    assert size(shown, LONG_NAMES) <= 4_096
+    assert shown.blocks[0].data[0].rows[-1] == SHORTENED
 
 
 @settings(max_examples=25)
