@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +31,7 @@ from imbox_plugin.settings import (
     find_settings,
     read_settings,
 )
-from imbox_plugin.sources import DataSource, SourceContext
+from imbox_plugin.sources import DataSource, SourceContext, SourceError
 from imbox_plugin.web import errors, webhook
 from imbox_plugin.web.auth import Gate
 from imbox_plugin.web.webhook import Service
@@ -83,7 +84,7 @@ def build(file: SettingsFile) -> Service:
     sanitizer = _sanitizer(file, settings)
     layouts = LayoutReader(file, Templates(formats, sanitizer, file.folder))
     sources = _sources(file, settings)
-    links = Registry(LinkBuilder, plugins.LINKS, "imbox_plugin.links", file.folder)
+    links = Registry(LinkBuilder, plugins.LINKS, plugins.LINK_GROUP, file.folder)
     panels = {}
     for table in settings.panels:
         asked = [sources[name] for name in table.sources if name in sources]
@@ -95,7 +96,7 @@ def build(file: SettingsFile) -> Service:
             documented=wire.elements == "documented",
         )
         own_links = list(_links(file, table, links))
-        panels[table.name] = Panel(table.name, Directory(asked), own_links, composer)
+        panels[table.name] = Panel(table.name, Directory(asked), own_links, composer, table.trust)
     file.finish()
     return Service(
         panels=panels,
@@ -134,7 +135,7 @@ def _sanitizer(file: SettingsFile, settings: Settings) -> Sanitizer:
 
 
 def _sources(file: SettingsFile, settings: Settings) -> dict[str, DataSource]:
-    registry = Registry(DataSource, plugins.SOURCES, "imbox_plugin.sources", file.folder)
+    registry = Registry(DataSource, plugins.SOURCES, plugins.SOURCE_GROUP, file.folder)
     common = SourceSchema().fields
     sources = {}
     for table in settings.sources:
@@ -148,10 +149,17 @@ def _sources(file: SettingsFile, settings: Settings) -> dict[str, DataSource]:
             name=table.name,
             folder=file.folder,
             default_region=table.default_region,
+            enrich=table.enrich,
             time_limit=settings.deadline,
         )
-        sources[table.name] = kind(options, context)
-        if table.default_region is None and Key.PHONE in sources[table.name].keys:
+        source = _built(file, table.path, partial(kind, options, context))
+        if source is None:
+            continue
+        if fault := _fault(source):
+            file.problem(f"{table.path}.type", fault)
+            continue
+        sources[table.name] = source
+        if table.default_region is None and Key.PHONE in source.keys:
             file.warn(
                 f"{table.path}.default_region",
                 "not set, so phone numbers written nationally find nobody; set it, e.g. to SE",
@@ -172,8 +180,10 @@ def _links(
             continue
         rest = {key: value for key, value in table.items() if key not in common.fields}
         options = file.load_whole(kind.Options(), rest, path, common.fields)
-        if own is not None and options is not None:
-            builder = kind(options)
+        if own is None or options is None:
+            continue
+        builder = _built(file, path, partial(kind, options))
+        if builder is not None:
             yield PanelLink(path, own["text"], frozenset(map(View, own["views"])), builder)
 
 
@@ -188,3 +198,28 @@ def _kind(
     except PluginError as error:
         file.problem(f"{path}.type", str(error))
         return None
+    except Exception as error:
+        error.add_note(f"while loading {type_!r}, which is {path}.type in the settings")
+        raise
+
+
+def _built(file: SettingsFile, path: str, build: Callable[[], _Plugin]) -> _Plugin | None:
+    """A plugin built of its options, or None with a problem noted where it refuses them."""
+    try:
+        return build()
+    except (SourceError, ValueError) as error:
+        file.problem(path, str(error) or f"refused with {type(error).__name__}; correct it")
+        return None
+    except Exception as error:
+        error.add_note(f"while building what {path} in the settings describes")
+        raise
+
+
+def _fault(source: DataSource) -> str:
+    """What the author of a source forgot that would only show at the first question."""
+    if not isinstance(getattr(source, "context", None), SourceContext):
+        return "its __init__ does not call super().__init__(options, context); add that"
+    keys = getattr(source, "keys", None)
+    if not keys or not frozenset(Key).issuperset(keys):
+        return "its keys are none to search by; set them, as in keys = frozenset({Key.EMAIL})"
+    return ""

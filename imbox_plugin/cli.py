@@ -1,12 +1,14 @@
-"""The commands: `flask check`, `flask import`, `flask lookup` and `flask replay`."""
+"""The commands: `flask check`, `import`, `lookup`, `replay` and `sources`."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from marshmallow import ValidationError
@@ -17,8 +19,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
+from imbox_plugin import plugins
 from imbox_plugin.app import build, create_app
 from imbox_plugin.html import text_lines
+from imbox_plugin.links import LinkBuilder
 from imbox_plugin.model import (
     AccordionElement,
     Block,
@@ -30,6 +34,7 @@ from imbox_plugin.model import (
     Reply,
     View,
 )
+from imbox_plugin.plugins import Offer, Option, PluginError, Registry, options_of
 from imbox_plugin.settings import (
     Settings,
     SettingsError,
@@ -198,6 +203,29 @@ def replay_command(file: Path, url: str | None) -> None:
     raise click.exceptions.Exit(1)
 
 
+@click.command("sources")
+def sources() -> None:
+    """List the types of sources and of links, where they come from, and their options."""
+    folder, tables = _tables_beside()
+    links = (panel.get("links") for panel in _tables(tables.get("panels")))
+    console = Console(highlight=False)
+    for title, registry, named in (
+        (
+            "sources",
+            Registry(DataSource, plugins.SOURCES, plugins.SOURCE_GROUP, folder),
+            _own_types(tables.get("sources")),
+        ),
+        (
+            "links",
+            Registry(LinkBuilder, plugins.LINKS, plugins.LINK_GROUP, folder),
+            [type_ for own in links for type_ in _own_types(own)],
+        ),
+    ):
+        console.print(Text(title, style="bold"))
+        for offer in (*registry.offers, *map(registry.offer, dict.fromkeys(named))):
+            console.print(Padding(_offered(registry, offer), (0, 0, 0, 2)))
+
+
 def card(reply: Reply) -> RenderableType:
     """The blocks of a reply as an agent reads them."""
     return Group(*map(_block, reply.blocks))
@@ -236,8 +264,9 @@ def _told(finding: Finding) -> str:
     asked = f"asked by {', '.join(finding.asked)}" if finding.asked else "has no key for this"
     dropped = f", {finding.dropped} dropped: not the identity asked for" if finding.dropped else ""
     count = f" ({finding.count})" if finding.outcome is Outcome.AMBIGUOUS else ""
+    via = f", about whom {finding.match.via} found" if finding.match and finding.match.via else ""
     reason = f": {finding.reason}" if finding.reason else ""
-    return f"{finding.outcome}{count}, {asked}{dropped}{reason}"
+    return f"{finding.outcome}{count}, {asked}{via}{dropped}{reason}"
 
 
 def _service() -> tuple[SettingsFile, Service]:
@@ -267,12 +296,63 @@ def _secret(file: SettingsFile, path: str) -> str:
 
 def _settings_beside() -> tuple[Path, str | None]:
     """The folder of the settings and their region, or this folder when there are none."""
+    folder, tables = _tables_beside()
+    region = tables.get("default_region")
+    return folder, region if isinstance(region, str) else None
+
+
+def _tables_beside() -> tuple[Path, Mapping[str, Any]]:
+    """The folder of the settings and what is in them, or this folder when there are none."""
     try:
         file = SettingsFile(find_settings(os.environ, Path.cwd()), os.environ)
     except SettingsError:
-        return Path.cwd(), None
-    region = file.tables.get("default_region")
-    return file.folder, region if isinstance(region, str) else None
+        return Path.cwd(), {}
+    return file.folder, file.tables
+
+
+def _tables(given: object) -> Iterator[Mapping[str, Any]]:
+    """The tables of a list or of a table, whatever else may be wrong with the settings."""
+    items = given.values() if isinstance(given, dict) else given
+    yield from (
+        item for item in (items if isinstance(items, Iterable) else ()) if isinstance(item, dict)
+    )
+
+
+def _own_types(given: object) -> list[str]:
+    """The types in a list of tables that are written as `module:Class`."""
+    types = (str(table.get("type")) for table in _tables(given))
+    return [type_ for type_ in types if ":" in type_]
+
+
+def _offered(registry: Registry[Any], offer: Offer) -> RenderableType:
+    """A type with its options, or with what is wrong with it."""
+    title = Text.assemble((offer.type, "bold"), f", {offer.origin}")
+    try:
+        if registry.offer(offer.type) != offer:
+            return title.append(": never used, because a built-in type has this name")
+        plugin = registry.load(offer.type)
+        options = list(options_of(plugin.Options()))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - broken, and nobody need use it
+        kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
+        return title.append(f": broken, {kind}{error}")
+    grid = Table.grid(padding=(0, 2))
+    for option in options:
+        *tables, name = option.name.replace(".<name>", "").split(".")
+        grid.add_row(Text(f"{'  ' * len(tables)}{name}"), Text(_meaning(option)))
+    about = (plugin.__doc__ or "").strip().partition("\n")[0]
+    return Group(title.append(f". {about}" if about else ""), Padding(grid, (0, 0, 1, 2)))
+
+
+def _meaning(option: Option) -> str:
+    """What is written for an option, whether it has to be, and what it is for."""
+    written = [option.kind]
+    if option.required:
+        written.append("required")
+    elif option.default is not None:
+        written.append(f"default {json.dumps(option.default, ensure_ascii=False)}")
+    if option.secret:
+        written.append("secret")
+    return ": ".join(filter(None, (", ".join(written), option.help)))
 
 
 def _pairs(columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:

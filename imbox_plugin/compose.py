@@ -107,7 +107,12 @@ class Composer:
                 "contact": contacts[match.source],
                 "contacts": contacts,
                 "lookup": asked,
-                "match": {"source": match.source, "key": match.key.value, "age": match.age},
+                "match": {
+                    "source": match.source,
+                    "key": match.key.value,
+                    "age": match.age,
+                    "via": match.via,
+                },
             }
             yield from self._block(layout, values, match.source, reasons)
         shown = {layout.source for layout in self._blocks}

@@ -29,6 +29,10 @@ class Key(StrEnum):
     PHONE = "phone"
 
 
+#: identities that mean the same person in every system; ids of two systems are alike by accident
+SHARED_KEYS = frozenset({Key.CONTACT_ID, Key.EMAIL, Key.PHONE})
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """One validated question from ImBox.

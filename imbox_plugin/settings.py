@@ -16,8 +16,12 @@ from typing import Any
 import phonenumbers
 from marshmallow import Schema, ValidationError, fields, missing, validate, validates_schema
 
+from imbox_plugin.model import SHARED_KEYS, Key, View
+
 _REFERENCES = frozenset({"env", "file"})
 _MIN_SECRET = 16
+#: characters; what is shorter is no secret, and would be found in the words of a message
+_TELLTALE = 8
 _NO_PANELS = "no panels; add [panels.default] with its keys"
 #: without `_`, since gunicorn drops such headers
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
@@ -87,6 +91,8 @@ class SourceTable:
     #: None: missing, which is a problem already
     type: str | None
     default_region: str | None
+    #: the identities of a contact found by another source that this one is asked by as well
+    enrich: frozenset[Key]
     options: Mapping[str, Any] = field(repr=False)
 
 
@@ -103,6 +109,8 @@ class PanelTable:
     key_in_query: bool
     #: names of the sources it asks, in the order of the settings
     sources: tuple[str, ...]
+    #: by view, the identities that are searched by; a view left out trusts them all
+    trust: Mapping[View, frozenset[Key]]
     blocks: tuple[Mapping[str, Any], ...] = field(repr=False)
     links: tuple[Mapping[str, Any], ...] = field(repr=False)
 
@@ -152,6 +160,18 @@ class _Moment(fields.Field[datetime]):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+class _Enrich(fields.Field[frozenset[Key]]):
+    """Whether, or by which identities, a source is asked about whom another one found."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> frozenset[Key]:
+        del attr, data, kwargs
+        if isinstance(value, bool):
+            return SHARED_KEYS if value else frozenset()
+        if isinstance(value, list) and all(item in list(Key) for item in value):
+            return frozenset(map(Key, value))
+        raise ValidationError(f"must be true, false, or a list of: {', '.join(Key)}")
+
+
 def _secret(**options: Any) -> fields.String:
     """A text of enough length to be a secret, kept out of every message."""
     return fields.String(
@@ -178,6 +198,10 @@ def _choice(*names: str) -> fields.String:
     """One of a few names, the first by default."""
     one_of = validate.OneOf(names, error="must be one of: {choices}")
     return fields.String(load_default=names[0], validate=one_of)
+
+
+def _one_of(names: Iterable[str]) -> fields.String:
+    return fields.String(validate=validate.OneOf(list(names), error="must be one of: {choices}"))
 
 
 def _positive(**options: Any) -> fields.Integer:
@@ -227,6 +251,7 @@ class _PanelSchema(Schema):
     )
     key_in_query = fields.Boolean(load_default=False)
     sources = fields.List(fields.String(), load_default=None)
+    trust = fields.Dict(_one_of(View), fields.List(_one_of(Key)), load_default=dict)
     blocks = fields.List(fields.Dict(), load_default=list)
     links = fields.List(fields.Dict(), load_default=list)
 
@@ -243,6 +268,7 @@ class SourceSchema(Schema):
     name = _name(_IDENTIFIER, "use letters, digits and _, beginning with a letter")
     type = fields.String(required=True)
     default_region = Region()
+    enrich = _Enrich(load_default=SHARED_KEYS)
 
 
 class _SettingsSchema(Schema):
@@ -289,7 +315,8 @@ class SettingsFile:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._environ = environ
-        self._referenced: set[str] = set()
+        #: by path: what was read for a reference
+        self._references: dict[str, str] = {}
         self._broken: set[str] = set()
         try:
             self.tables: Mapping[str, Any] = self._resolve(_read(path), "")
@@ -300,8 +327,12 @@ class SettingsFile:
     def problem(self, path: str, message: str) -> None:
         """Note a mistake that stops the start.
 
-        What is said about a reference that leads nowhere is left out: that is said already.
+        What is said about a reference that leads nowhere is left out: that is said already. So is
+        the text that a reference stands for, wherever it was put: it is a secret, most likely.
         """
+        for text in self._references.values():
+            if len(text) >= _TELLTALE:
+                message = message.replace(text, "...")
         if not any(_inside(path, broken) for broken in self._broken):
             self.problems.append(Problem(path, message))
 
@@ -342,7 +373,7 @@ class SettingsFile:
         self, schema: Schema, table: Mapping[str, Any], path: str, others: Iterable[str]
     ) -> tuple[dict[str, Any], bool]:
         for place in _secrets(schema, table, path):
-            if place not in self._referenced:
+            if place not in self._references:
                 self.warn(place, 'a secret in the file; write { env = "NAME" } in its place')
         whole = not any(_inside(broken, path) for broken in self._broken)
         try:
@@ -366,7 +397,6 @@ class SettingsFile:
         return value
 
     def _reference(self, kind: str, name: str, path: str) -> str:
-        self._referenced.add(path)
         text = ""
         if kind == "env":
             text = self._environ.get(name, "").strip()
@@ -377,6 +407,7 @@ class SettingsFile:
                 text = (self.folder / name).read_text("utf-8-sig").strip()
             except (OSError, ValueError):
                 text = ""
+        self._references[path] = text
         if not text:
             self.problem(path, cure)
             self._broken.add(path)
@@ -460,6 +491,7 @@ def _sources(file: SettingsFile, region: str | None) -> Iterator[SourceTable]:
             name=name,
             type=loaded["type"],
             default_region=loaded.get("default_region") or region,
+            enrich=loaded["enrich"],
             options={key: value for key, value in table.items() if key not in common.fields},
         )
 
@@ -479,6 +511,9 @@ def _panel(
         key_header=loaded["key_header"],
         key_in_query=loaded["key_in_query"],
         sources=_asked(file, table.get("sources"), f"{path}.sources", sources),
+        trust={
+            View(view): frozenset(map(Key, trusted)) for view, trusted in loaded["trust"].items()
+        },
         blocks=_tables(table.get("blocks")),
         links=_tables(table.get("links")),
     )

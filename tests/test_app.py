@@ -251,12 +251,16 @@ def test_the_limits_reach_the_card(card):
     assert rows(shown) == {"a": "abcd…"}
 
 
-@pytest.mark.parametrize("sanitizer", ["nh3", "bleach"])
-def test_markup_is_cleaned_whatever_the_sanitizer(card, sanitizer):
-    html = """type = "html"\nhtml = "<b>x</b><script>y</script><i onclick='z'>i</i>"\n"""
+@pytest.mark.parametrize(
+    # bleach cannot tell what is inside a picture, and leaves its text
+    ("sanitizer", "clean"),
+    [("nh3", "<b>x</b>"), ("bleach", "<b>x</b>t")],
+)
+def test_markup_is_cleaned_by_the_sanitizer_of_the_settings(card, sanitizer, clean):
+    html = """type = "html"\nhtml = "<b onclick='y'>x</b><script>z</script><svg>t</svg>"\n"""
     shown = card(f'sanitizer = "{sanitizer}"\n', SOURCE, PANEL, BLOCK, html)
 
-    assert shown["blocks"][0]["data"][0]["html"] == "<b>x</b><i>i</i>"
+    assert shown["blocks"][0]["data"][0]["html"] == clean
 
 
 def test_a_template_lies_beside_the_settings(card, tmp_path):

@@ -339,3 +339,14 @@ def test_a_contact_is_not_changed_by_what_its_link_needs(panel):
         phones=("070-174 06 06",),
         details={},
     )
+
+
+def test_an_identity_that_the_view_does_not_trust_is_not_searched_by_and_that_is_said(serve):
+    panel = serve(links='trust = { chat = ["email"] }')
+
+    in_chat = panel.answer(asked("chat", external_id="K1"))
+    in_ticket = panel.answer(asked("ticket", external_id="K1"))
+
+    assert in_chat.findings[0].outcome is Outcome.NOT_ASKED
+    assert "anybody can set it in a chat" in notices(in_chat).text
+    assert in_ticket.findings[0].outcome is Outcome.FOUND

@@ -196,6 +196,10 @@ def test_what_is_not_a_toml_file_is_refused_with_the_reason(mistakes, text, says
     assert re.search(says, message)
 
 
+def test_a_file_of_one_line_is_not_taken_for_a_secret(mistakes):
+    assert mistakes('env = "GONE"').keys() == {"env", "sources", "panels"}
+
+
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "none.toml"):
         with pytest.raises(SettingsError, match=r"cannot be read .*; check its name"):
@@ -213,10 +217,14 @@ def test_the_message_has_the_file_and_the_count_and_every_mistake(write):
     assert lines[0] == '  locale: must be a text; write it in quotes, "..."'
 
 
-def test_the_environment_names_the_settings(tmp_path, write):
+def test_the_environment_names_the_settings(tmp_path, write, monkeypatch):
     file = write("")
+    monkeypatch.chdir(tmp_path)
 
-    assert find_settings({"IMBOX_SETTINGS": f" {file} "}, tmp_path / "elsewhere") == file
+    for name in (f" {file} ", "imbox.toml"):
+        found = find_settings({"IMBOX_SETTINGS": name}, tmp_path / "elsewhere")
+
+        assert found.samefile(file)
 
 
 @pytest.mark.parametrize("environ", [{}, {"IMBOX_SETTINGS": " "}])
@@ -494,9 +502,10 @@ def test_two_sources_have_two_names(mistakes):
 def test_sources_without_a_name_are_told_so_one_by_one(mistakes):
     nameless = SOURCES.replace('name = "crm"\n', "")
 
-    assert mistakes(nameless + nameless + PANELS) == {
+    assert mistakes(nameless + nameless + PANELS + 'sources = ["crm"]') == {
         "sources[0].name": "missing; add it",
         "sources[1].name": "missing; add it",
+        "panels.default.sources[0]": "no source is called 'crm'; there are: none",
     }
 
 
@@ -505,7 +514,7 @@ def test_a_misspelt_option_is_compared_with_the_common_settings_too(mistakes):
 
     assert found["sources[0].default_regoin"] == (
         "no setting is called 'default_regoin'; did you mean default_region? "
-        "there are: default_region, name, people, type"
+        "there are: default_region, enrich, name, people, type"
     )
 
 
@@ -652,19 +661,13 @@ def test_a_misspelt_setting_is_told_the_right_one(mistakes, path, near):
     assert found[path].startswith(f"no setting is called {name!r}; did you mean {near}? there are:")
 
 
-@pytest.mark.parametrize("path", ["sources", "panels.default.blocks", "panels.default.links"])
-def test_an_entry_that_is_no_table_does_not_move_the_others(mistakes, path):
-    document = changed("panels.default.blocks[0].source", "shop")
-    del document["panels"]["default"]["sources"]
-    *steps, last = path.split(".")
-    table = document
-    for step in steps:
-        table = table[step]
-    table[last] = [*table[last][-1:], 3]
-    document["sources"][0]["more"] = 1
-    found = mistakes(toml_text(document))
+@pytest.mark.parametrize("name", ["blocks", "links"])
+def test_no_mistake_is_told_of_another_place_for_an_entry_that_is_no_table(mistakes, name):
+    document = copy.deepcopy(COMPLETE)
+    panel = document["panels"]["default"]
+    panel[name] = [3, {**panel[name][0], "more": 1}]
 
-    assert found.keys() == {f"{path}[1]", "sources[0].more"}
+    assert mistakes(toml_text(document)).keys() == {f"panels.default.{name}[0]"}
 
 
 def test_a_source_behind_an_entry_that_is_no_table_is_still_read(mistakes):
@@ -748,6 +751,7 @@ class Step(Schema):
 
 class PluginOptions(Schema):
     base_url = fields.Url(data_key="baseUrl", metadata={"secret": True})
+    dsn = fields.String(metadata={"secret": lambda text: "@" in text})
     steps = fields.Nested(Step(many=True))
     by_name = fields.Dict(fields.String(validate=validate.Length(max=3)), fields.Nested(Step))
     pair = fields.Tuple((fields.Integer(), fields.String()))
@@ -777,11 +781,19 @@ def test_a_plugins_options_have_their_paths_too(write, options, path):
     assert [problem.path for problem in file.problems] == [f"sources[0].{path}"]
 
 
-def test_a_secret_of_a_plugin_is_found_by_the_name_it_has_in_the_settings(write):
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({"baseUrl": "https://x.example.com"}, ["sources[0].baseUrl"]),
+        ({"dsn": "user:password@host"}, ["sources[0].dsn"]),
+        ({"dsn": "host"}, []),
+    ],
+)
+def test_a_plugin_says_what_is_a_secret_always_or_by_the_value(write, options, warned):
     file = SettingsFile(write(""), {})
-    file.load(PluginOptions(), {"baseUrl": "https://token@x.example.com"}, "sources[0]")
+    file.load(PluginOptions(), options, "sources[0]")
 
-    assert [warning.path for warning in file.warnings] == ["sources[0].baseUrl"]
+    assert [warning.path for warning in file.warnings] == warned
 
 
 # --- hostile settings -----------------------------------------------------------------------------
@@ -862,3 +874,16 @@ def test_whatever_is_wrong_is_told_with_path_and_cure_and_never_a_traceback(writ
 def test_no_file_gives_a_traceback(write, content):
     with pytest.raises(SettingsError):
         create_app(write(content), ENVIRON)
+
+
+def test_what_enriches_and_what_is_trusted_is_checked_by_name(mistakes):
+    found = mistakes(
+        SOURCES + 'enrich = ["emial"]' + PANELS + 'trust = { chat = ["x"], tikcet = [] }'
+    )
+
+    keys = "external_id, contact_id, email, phone"
+    assert found == {
+        "sources[0].enrich": f"must be true, false, or a list of: {keys}",
+        "panels.default.trust.chat[0]": f"must be one of: {keys}",
+        "panels.default.trust.tikcet": "must be one of: chat, ticket, call, contact",
+    }

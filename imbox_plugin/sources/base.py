@@ -10,7 +10,7 @@ from typing import Any
 
 import marshmallow
 
-from imbox_plugin.model import Contact, Key, Lookup
+from imbox_plugin.model import SHARED_KEYS, Contact, Key, Lookup
 
 
 class SourceError(Exception):
@@ -39,9 +39,8 @@ class SourceContext:
     folder: Path = field(default_factory=Path)
     #: ISO country of phone numbers written nationally; None: such numbers are no key
     default_region: str | None = None
-    #: by which identities of a contact that another source found it is asked as well. Not by the
-    #: external id unless the settings say so: two systems number different people alike
-    enrich: frozenset[Key] = frozenset({Key.CONTACT_ID, Key.EMAIL, Key.PHONE})
+    #: the identities of a contact found by another source that this one is asked by as well
+    enrich: frozenset[Key] = SHARED_KEYS
     #: seconds that one question may take
     time_limit: float = 2.5
 
@@ -59,11 +58,16 @@ class DataSource(ABC):
         """Its table in the settings, without `name`, `type` and `default_region`.
 
         Mark a password or token with `metadata={"secret": True}`, so that a literal in the
-        settings file is warned about; a function of the value may tell when it is one.
+        settings file is warned about; a function of the value may tell when it is one. What
+        `metadata={"help": "..."}` says in a line is listed by `flask sources`.
         """
 
     def __init__(self, options: Mapping[str, Any], context: SourceContext) -> None:
-        """Keep the loaded options; connect lazily, so that the server starts without the source."""
+        """Keep the loaded options; connect lazily, so that the server starts without the source.
+
+        Raises:
+            SourceError: the options cannot be right; that is a mistake in the settings.
+        """
         self.options = options
         self.context = context
 
