@@ -322,26 +322,37 @@ def test_no_card_is_larger_than_the_limit_whatever_the_names_on_the_wire(
         (block(*[AccordionElement("", (HtmlElement("x"),))] * 300),),
         (block(*[ListElement((Row("", ""),))] * 300),),
         (block(HtmlElement("x")),) * 300,
+        (block(ListElement(rows(50, "x" * 400)), name="😀" * 1_000),),
     ],
-    ids=["rows", "cells", "html", "sections", "lists", "blocks"],
+    ids=["rows", "cells", "html", "sections", "lists", "blocks", "name"],
 )
-def test_a_great_number_of_small_parts_keeps_to_the_limit(blocks):
+def test_parts_of_every_kind_keep_to_the_limit(blocks):
     shown = card(Reply(blocks=blocks), bytes=20_000, blocks=500)
 
     assert 3_000 < size(shown, LONG_NAMES) <= 20_000
 
 
-@pytest.mark.parametrize("length", [150, 250, 600, 2_000, 5_000])
-def test_name_link_notices_and_footer_keep_to_the_limit_together(length):
-    link = Link("CRM", "https://crm.example.com/" + "x" * length)
+@pytest.mark.parametrize("most", [4_096, 20_000])
+@pytest.mark.parametrize("part", [0.05, 0.2, 0.7])
+def test_name_link_notices_and_footer_keep_to_the_limit_together(most, part):
+    link = Link("CRM", "https://crm.example.com/" + "x" * int(most * part))
     footer = block(ListElement((Row(link.text, link.url),)), name="Link")
-    filling = (block(ListElement(rows(50, "x" * 100))),)
-    notices = [Row("a", "b" * 50)] * 20
+    filling = (block(ListElement(rows(50, "x" * 400))),)
+    notices = [Row("a", "b" * 50)] * 99
 
-    shown = card(Reply("😀" * length, link, filling), notices, footer, bytes=4_096)
+    shown = card(Reply("😀" * most, link, filling), notices, footer, bytes=most)
 
-    assert size(shown, LONG_NAMES) <= 4_096
+    assert size(shown, LONG_NAMES) <= most
     assert shown.blocks[0].data[0].rows[-1] == SHORTENED
+
+
+def test_a_footer_too_large_for_the_card_is_left_out_with_a_notice():
+    footer = block(ListElement(rows(50, "x" * 100)), name="Link")
+
+    assert names(card(Reply(blocks=(block(HtmlElement("x")),)), footer=footer, bytes=5_000)) == [
+        NOTICE,
+        "B",
+    ]
 
 
 @settings(max_examples=25)
