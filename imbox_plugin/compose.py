@@ -115,7 +115,7 @@ class Composer:
                 },
             }
             yield from self._block(layout, values, match.source, reasons)
-        shown = {layout.source for layout in self._blocks}
+        shown = {name for layout in self._blocks for name in (layout.source, *layout.others)}
         if None not in shown:
             for match in matches:
                 if match.source not in shown:

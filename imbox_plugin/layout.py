@@ -27,6 +27,7 @@ Expression: TypeAlias = Callable[[Values], Any]
 _ICON = validate.Regexp(
     r"[a-z0-9_]{1,64}\Z", error="not a Material Symbols name; they are like contact_page"
 )
+_OTHER = re.compile(r"\bcontacts\.(\w+)")
 _ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?(?P<inner>(?:(?!\{\{).)*?)[-+]?\}\}\s*", re.DOTALL)
 _MARKS = re.compile(r"\{[{%#]")
 _VALUES = frozenset({"contact", "contacts", "index", "item", "lookup", "match"})
@@ -103,6 +104,8 @@ class BlockLayout:
     name: Text
     icon: str
     source: str | None
+    #: further sources whose contacts it shows, as `contacts.shop.orders`
+    others: frozenset[str]
     views: frozenset[View]
     when: Expression | None
     data: tuple[ElementLayout, ...]
@@ -397,6 +400,10 @@ class LayoutReader:
         source = table.get("source")
         if isinstance(source, str) and source not in sources:
             self._file.problem(f"{path}.source", unknown("source", source, sources))
+        others = frozenset(_OTHER.findall(str(table)))
+        for name in sorted(others.difference(sources)):
+            # Perhaps it is only a word in a text, so it does not stop the start.
+            self._file.warn(path, f"contacts.{name}: {unknown('source', name, sources)}")
         if not loaded:
             return None
         return BlockLayout(
@@ -404,6 +411,7 @@ class LayoutReader:
             name=loaded["name"],
             icon=loaded["icon"],
             source=loaded["source"],
+            others=others,
             views=frozenset(map(View, loaded["views"])),
             when=loaded["when"],
             data=data,

@@ -377,7 +377,7 @@ def test_details_whose_labels_are_alike_are_all_shown(card):
 
 
 def test_a_layout_for_one_source_leaves_the_other_its_default(tmp_path):
-    text = layout(rows_of("{{ contacts.shop.tier }}"), source='"crm"', views='["chat"]')
+    text = layout(rows_of("{{ contact.tier }}"), source='"crm"', views='["chat"]')
     maker = composer(tmp_path, text, sources=("crm", "shop"))
 
     made = maker.compose(
@@ -890,3 +890,41 @@ def test_a_composer_may_be_used_from_many_threads(tmp_path):
         made = list(pool.map(name_and_id, range(100)))
 
     assert made == [(f"N{at}", f"K{at}") for at in range(100)]
+
+
+def test_a_block_may_show_contacts_of_several_sources_which_then_have_no_block_of_their_own(
+    tmp_path,
+):
+    layout = """
+    [[blocks]]
+    name = "{{ contacts.crm.name }}"
+    source = "crm"
+    [[blocks.data]]
+    type = "list"
+    rows = [{ label = "Bought", text = "{{ contacts.shop.orders[0].id }}" }]
+    """
+    cards = composer(tmp_path, layout, ("crm", "shop"))
+
+    reply = cards.compose(
+        EXTERNAL_ID,
+        [found("crm", name="Anna"), found("shop", details={"orders": [{"id": "A1"}]})],
+        None,
+    )
+
+    (block,) = reply.blocks
+    assert block.name == "Anna"
+    assert [row.text for row in block.data[0].rows] == ["A1"]
+
+
+def test_a_layout_can_say_how_the_person_was_found(tmp_path):
+    layout = """
+    [[blocks]]
+    name = "Customer"
+    [[blocks.data]]
+    type = "list"
+    rows = [{ label = "Found", text = "{{ match.key }} in {{ match.source }}" }]
+    """
+
+    reply = composer(tmp_path, layout).compose(EXTERNAL_ID, [found(name="Anna")], None)
+
+    assert reply.blocks[0].data[0].rows[0].text == "external_id in crm"

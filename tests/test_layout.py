@@ -13,6 +13,7 @@ from imbox_plugin.html import Sanitizer
 from imbox_plugin.layout import (
     AccordionLayout,
     HtmlLayout,
+    LayoutReader,
     ListLayout,
     TableLayout,
     Templates,
@@ -20,7 +21,7 @@ from imbox_plugin.layout import (
 )
 from imbox_plugin.model import View
 from tests.cards import EXTERNAL_ID as TICKET
-from tests.cards import composer, dumped, found, read_layout
+from tests.cards import composer, dumped, found, layout_file, read_layout
 
 EVERYTHING = """
 [[blocks]]
@@ -648,3 +649,19 @@ def test_safe_is_not_found_by_its_name_either(templates):
 
     with pytest.raises(Exception, match="No filter named 'safe'"):
         compiled({"contact": {"x": ["<script>"]}})
+
+
+def test_a_source_that_a_text_mentions_and_there_is_not_is_warned_about(tmp_path):
+    file = layout_file(
+        tmp_path,
+        '[[blocks]]\nname = "{{ contacts.shp.name }}"\n'
+        'data = [{ type = "list", rows = [{ label = "a", text = "b" }] }]',
+    )
+    templates = Templates(Formats("en"), Sanitizer(), tmp_path)
+
+    LayoutReader(file, templates).blocks(file.tables["blocks"], "blocks", ["crm", "shop"])
+
+    assert [str(warning) for warning in file.warnings] == [
+        "blocks[0]: contacts.shp: no source is called 'shp'; did you mean shop? "
+        "there are: crm, shop"
+    ]
