@@ -661,7 +661,8 @@ def test_a_source_that_a_text_mentions_and_there_is_not_is_warned_about(tmp_path
 
     LayoutReader(file, templates).blocks(file.tables["blocks"], "blocks", ["crm", "shop"])
 
-    assert [str(warning) for warning in file.warnings] == [
+    (warning,) = file.warnings
+    assert str(warning) == (
         "blocks[0]: contacts.shp: no source is called 'shp'; did you mean shop? "
         "there are: crm, shop"
-    ]
+    )
