@@ -20,7 +20,10 @@ class LinkBuilder(ABC):
     """
 
     class Options(marshmallow.Schema):
-        """Its table in the settings, without `type`, `text` and `views`."""
+        """Its table in the settings, without `type`, `text` and `views`.
+
+        What `metadata={"help": "..."}` says in a line is listed by `flask sources`.
+        """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Keep the loaded options."""

@@ -20,6 +20,7 @@ class Gallabox(LinkBuilder):
 
         channel_id = fields.String(
             load_default=None,
+            metadata={"help": "needed by an account with several WhatsApp channels"},
             validate=validate.Regexp(
                 r"[A-Za-z0-9]{1,64}\Z",
                 error="not a channel id; copy it from Gallabox, Settings, WhatsApp Channel",

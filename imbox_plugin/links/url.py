@@ -49,7 +49,10 @@ class UrlTemplate(LinkBuilder):
     class Options(Schema):
         """`url`: https, a fixed host, placeholders after it."""
 
-        url = _TemplateField(required=True)
+        url = _TemplateField(
+            required=True,
+            metadata={"help": "https, with placeholders such as {external_id} after the host"},
+        )
 
     def url(self, lookup: Lookup, contact: Contact | None) -> str | None:
         """The address with every placeholder filled; None when one of them is not known."""

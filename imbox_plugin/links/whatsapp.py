@@ -14,7 +14,9 @@ class WhatsApp(LinkBuilder):
     class Options(Schema):
         """`message`: what is written for the agent to send, if anything."""
 
-        message = fields.String(load_default="")
+        message = fields.String(
+            load_default="", metadata={"help": "what is written for the agent to send"}
+        )
 
     def url(self, lookup: Lookup, contact: Contact | None) -> str | None:
         """`https://wa.me/<digits>`."""

@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields
 
+from imbox_plugin.identity import carries, search_forms
 from imbox_plugin.model import Contact, Key, Lookup
 from imbox_plugin.sources.base import DataSource, SourceContext, SourceError
 
@@ -13,5 +14,7 @@ __all__ = [
     "Schema",
     "SourceContext",
     "SourceError",
+    "carries",
     "fields",
+    "search_forms",
 ]

@@ -28,7 +28,11 @@ class InlineSource(DataSource):
     class Options(Schema):
         """`people`: a list of tables; what is not an identity goes under `details`."""
 
-        people = fields.List(fields.Nested(_PersonSchema), required=True)
+        people = fields.List(
+            fields.Nested(_PersonSchema),
+            required=True,
+            metadata={"help": "who is known, with any of these identities"},
+        )
 
     def __init__(self, options: Mapping[str, Any], context: SourceContext) -> None:
         super().__init__(options, context)

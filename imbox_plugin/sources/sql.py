@@ -246,34 +246,51 @@ class SqlSource(DataSource):
     class Options(Schema):
         """Where the database is, and what to ask it."""
 
-        #: any SQLAlchemy URL; a relative SQLite path starts at the folder of the settings
-        url = _UrlField(load_default=_DEFAULT_URL, metadata={"secret": _has_password})
-        #: by key; what `flask import` has filled is asked when left out
+        url = _UrlField(
+            load_default=_DEFAULT_URL,
+            metadata={
+                "secret": _has_password,
+                "help": "of the database, as SQLAlchemy writes it; contacts.db beside the settings "
+                "when left out",
+            },
+        )
         find = fields.Nested(
             _FindSchema,
             load_default=None,
+            metadata={
+                "help": "a SELECT by key, whose columns become the contact; what flask import has "
+                "filled is asked when left out"
+            },
             validate=validate.Length(min=1, error="no statement; write one for a key, e.g. email"),
         )
         #: by name: further rows of the person found, as a detail of that name. A statement may bind
         #: any column of the person's row, `external_id`, `contact_id`, `email` and `phone` (the
         #: first of several) as the database has them, and what a `find` statement may bind of those
-        related = fields.Dict(fields.String(), fields.String(), load_default=dict)
-        #: seconds for one question; None: the context's
+        related = fields.Dict(
+            fields.String(),
+            fields.String(),
+            load_default=dict,
+            metadata={"help": "a SELECT by the name of the detail that its rows become"},
+        )
         time_limit = fields.Float(
             load_default=None,
             allow_none=True,
+            metadata={"help": "seconds for one question; the server's deadline when left out"},
             validate=validate.Range(min=0.05, max=60, error="must be from 0.05 to 60 seconds"),
         )
-        #: connections at most, for each process of the server
         pool_size = fields.Integer(
             strict=True,
             load_default=5,
+            metadata={"help": "connections at most, for each process of the server"},
             validate=validate.Range(min=1, max=100, error="must be from 1 to 100"),
         )
-        #: rows of one statement; a `find` statement with more is an error, a related one is cut
         max_rows = fields.Integer(
             strict=True,
             load_default=1000,
+            metadata={
+                "help": "rows of one statement; a find statement with more is an error, a related "
+                "one is cut"
+            },
             validate=validate.Range(min=1, max=100_000, error="must be from 1 to 100000"),
         )
 
