@@ -4,12 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-export IMBOX_SETTINGS ?= examples/demo/imbox.toml
-# Opens the demo and nothing else; a server of your own has its key from its own settings.
-export IMBOX_DEMO_KEY ?= demo-key-not-for-production
-
 .PHONY: run test lint format clean
 
+run: export IMBOX_SETTINGS ?= examples/demo/imbox.toml
+# Opens the demo and nothing else; a server of your own has its key from its own settings.
+run: export IMBOX_DEMO_KEY ?= demo-key-not-for-production
 run: $(VENV)/installed examples/demo/shop.db
 	$(BIN)/flask check
 	$(BIN)/gunicorn wsgi:app
@@ -39,7 +38,8 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "Python has no venv here; on Debian: sudo apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --requirement requirements.txt
+	@# The warning is that the checkout itself is installed, which is what is wanted.
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --requirement requirements.txt
 	@touch $@
 
 $(VENV)/developed: $(VENV)/installed

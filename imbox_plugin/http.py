@@ -22,19 +22,18 @@ import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from functools import partial
 from threading import Lock, Thread
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import parse_header_links
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -60,17 +59,21 @@ _MOST_ZEROS = 400
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
-_DOTS = frozenset({"", ".", ".."})
+_DOTS = frozenset({".", ".."})
+_SLASH = re.compile(r"[/\\]")
+_SUCCESSES = range(200, 300)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_LET_IN = frozenset({401, 403})
 #: statuses of the 4xx that say nothing about the request itself
 _PASSING = frozenset({408, 423, 425, 429})
-#: seconds for one access token, whoever is waiting for it
-_TOKEN_TIME = 10.0
-#: seconds that a token is kept whose server does not say how long it is good for
-_TOKEN_LIFE = 1800.0
-#: seconds before its end that a token is no longer used
-_TOKEN_MARGIN = 30.0
+#: whatever the libraries below raise; what they say has addresses in it
+_FAILURES = (
+    requests.RequestException,
+    TransportError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
 #: what these write down has addresses in it, and with them identities
 _TALKATIVE = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
 
@@ -149,7 +152,8 @@ class Refused(HttpError):
 
     def __init__(self, status: int, retry_after: float | None = None) -> None:
         super().__init__(_refusal(status, retry_after))
-        self.permanent = status not in _PASSING and status < 500 and retry_after is None  # noqa: PLR2004
+        # Any other refusal may be due to a value that was asked for.
+        self.permanent = status in _NOT_LET_IN and retry_after is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +162,14 @@ class Answer:
 
     status: int
     #: the JSON of a success, floats as Decimal; None: there was no body, or it is no success
-    document: Any = field(repr=False)
+    document: Any = field(default=None, repr=False)
     #: by names of any case
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a success."""
+        return self.status in _SUCCESSES
 
     @property
     def retry_after(self) -> float | None:
@@ -194,96 +203,17 @@ class Answer:
         return Refused(self.status, self.retry_after)
 
 
-class ClientCredentials:
-    """The access tokens of one OAuth 2 client (RFC 6749, section 4.4).
-
-    A token is kept until it expires. It is fetched by one thread, and whoever needs it meanwhile
-    waits for that one, as long as there is time.
-
-    Args:
-        client: of the token server; its base URL is the token's whole address.
-        client_id: as the vendor gave it.
-        client_secret: likewise.
-        scope: what the token is to be good for; None: whatever the vendor grants.
-        params: further fields that the vendor asks for, such as `audience`.
-        in_header: send id and secret as HTTP Basic instead of in the body.
-        clock: seconds, rising.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        client_id: str,
-        client_secret: str,
-        *,
-        scope: str | None = None,
-        params: Mapping[str, str] = _NOTHING,
-        in_header: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._client = client
-        self._clock = clock
-        self._headers = {}
-        self._form = {"grant_type": "client_credentials", **params}
-        if scope:
-            self._form["scope"] = scope
-        if in_header:
-            # RFC 6749, section 2.3.1: each is encoded before the two are joined.
-            self._headers["Authorization"] = basic(quote(client_id, ""), quote(client_secret, ""))
-        else:
-            self._form |= {"client_id": client_id, "client_secret": client_secret}
-        self._lock = Lock()
-        self._kept: tuple[str, float] | None = None
-        self._fetching = _Shared(self._fetch)
+class Tokens(Protocol):
+    """Where a client's access tokens come from."""
 
     def token(self, time_limit: float) -> str:
-        """A token that has not expired.
-
-        Raises:
-            HttpError: there is none within `time_limit` seconds.
-        """
-        with self._lock:
-            kept = self._kept
-        if kept and self._clock() < kept[1]:
-            return kept[0]
-        try:
-            return self._fetching.result(time_limit)
-        except TimeoutError:
-            raise TooSlow from None
+        """One that has not expired; HttpError: there is none within so many seconds."""
 
     def drop(self, token: str) -> None:
-        """Forget a token that was refused, unless another has taken its place already."""
-        with self._lock:
-            if self._kept and self._kept[0] == token:
-                self._kept = None
+        """Forget one that the server refused."""
 
     def close(self) -> None:
-        """Give back the connections."""
-        self._client.close()
-
-    def _fetch(self) -> str:
-        asked = self._clock()
-        answer = self._client.request(
-            "POST", "", form=self._form, headers=self._headers, time_limit=_TOKEN_TIME
-        )
-        if answer.status in {400, *_NOT_LET_IN}:
-            raise _TokenRefused(answer.status)
-        if answer.document is None:
-            raise answer.refused()
-        token, life = _token(answer.document)
-        with self._lock:
-            self._kept = token, asked + life
-        return token
-
-
-class _TokenRefused(HttpError):
-    permanent = True
-
-    def __init__(self, status: int) -> None:
-        super().__init__(
-            f"the token server does not give us a token ({status}); "
-            "correct client_id, client_secret and scope"
-        )
+        """Give back connections."""
 
 
 class Client:
@@ -307,18 +237,18 @@ class Client:
         *,
         headers: Mapping[str, str] = _NOTHING,
         params: Mapping[str, str] = _NOTHING,
-        tokens: ClientCredentials | None = None,
+        tokens: Tokens | None = None,
         size_limit: int = SIZE_LIMIT,
         insecure: bool = False,
     ) -> None:
         check_base_url(base_url, insecure=insecure)
         for name in _TALKATIVE:
             logging.getLogger(name).addFilter(_unheard)
-        self._base = base_url.rstrip("/")
+        self._base_url = base_url
         self._headers = {
             "Accept": "application/json",
             "User-Agent": "imbox-plugin",
-            **CaseInsensitiveDict(headers),
+            **headers,
             "Accept-Encoding": "gzip",
         }
         self._params = dict(params)
@@ -342,7 +272,7 @@ class Client:
 
         Args:
             method: of HTTP.
-            path: what follows the base URL, such as `/customers/{external_id}/orders`.
+            path: what follows the base URL, as `/customers/{external_id}/orders`; may be empty.
             values: for the placeholders of the path; each stays within its segment.
             params: of the query.
             json: the body; None: none.
@@ -354,27 +284,18 @@ class Client:
             HttpError: no usable answer. A status that is no success is one.
         """
         deadline = time.monotonic() + time_limit
-        url = self._base + filled(path, values)
+        url = self._base_url.rstrip("/") + filled(path, values) if path else self._base_url
+        query = _query({**self._params, **params})
+        headers = {**self._headers, **headers}
         try:
-            query = urlencode({**self._params, **params}, quote_via=quote)
-        except UnicodeEncodeError:
-            raise Unsendable from None
-        request = requests.Request(
-            method,
-            f"{url}?{query}" if query else url,
-            headers={**self._headers, **headers},
-            json=json,
-            data=form,
-        ).prepare()
-        if self._tokens is None:
-            return self._send(request, deadline)
-        token = self._tokens.token(_left(deadline))
-        answer = self._send(_with_token(request, token), deadline)
-        if answer.status == http.client.UNAUTHORIZED:
-            self._tokens.drop(token)
-            token = self._tokens.token(_left(deadline))
-            answer = self._send(_with_token(request, token), deadline)
-        return answer
+            request = requests.Request(method, url + query, headers, data=form, json=json).prepare()
+            return self._ask(request, deadline)
+        except requests.exceptions.SSLError:
+            raise Untrusted from None
+        except requests.exceptions.Timeout:
+            raise TooSlow from None
+        except _FAILURES:
+            raise Unreachable("the connection to the server broke off; see that it runs") from None
 
     def close(self) -> None:
         """Give back the connections."""
@@ -382,21 +303,24 @@ class Client:
         if self._tokens is not None:
             self._tokens.close()
 
+    def _ask(self, request: requests.PreparedRequest, deadline: float) -> Answer:
+        if self._tokens is None:
+            return self._send(request, deadline)
+        token = self._tokens.token(_left(deadline))
+        answer = self._send(_with_token(request, token), deadline)
+        if answer.status != http.client.UNAUTHORIZED:
+            return answer
+        # It may have been revoked before its time.
+        self._tokens.drop(token)
+        return self._send(_with_token(request, self._tokens.token(_left(deadline))), deadline)
+
     def _send(self, request: requests.PreparedRequest, deadline: float) -> Answer:
-        try:
-            response = self._door.send(
-                request,
-                stream=True,
-                timeout=Timeout(total=_left(deadline)),  # type: ignore[arg-type] # it may be one
-            )
-            with closing(response.raw):
-                return self._answer(response)
-        except requests.exceptions.SSLError:
-            raise Untrusted from None
-        except requests.exceptions.Timeout:
-            raise TooSlow from None
-        except (requests.RequestException, TransportError, OSError, http.client.HTTPException):
-            raise Unreachable("the connection to the server broke off; see that it runs") from None
+        if time.monotonic() >= deadline:
+            raise TooSlow
+        timeout: Any = Timeout(total=_left(deadline))
+        response = self._door.send(request, stream=True, timeout=timeout)
+        with closing(response.raw):
+            return self._answer(response)
 
     def _answer(self, response: requests.Response) -> Answer:
         if response.status_code in _REDIRECTS:
@@ -404,8 +328,8 @@ class Client:
         # Also of a refusal: a connection can be used again once it is read to its end.
         body = b"".join(iter(partial(response.raw.read, _CHUNK, decode_content=False), b""))
         body = _unpacked(body, response.headers.get("Content-Encoding", ""), self._size_limit)
-        document = _document(body) if response.ok and body.strip() else None
-        return Answer(response.status_code, document, response.headers)
+        answer = Answer(response.status_code, headers=response.headers)
+        return replace(answer, document=_document(body)) if answer.ok and body.strip() else answer
 
 
 def check_base_url(url: str, *, insecure: bool = False) -> None:
@@ -440,7 +364,7 @@ def check_path(path: str) -> None:
         raise ValueError(
             "not a path; write it as /customers/{external_id}, unencoded and without a query"
         )
-    if not {".", ".."}.isdisjoint(plain.split("/")):
+    if not _DOTS.isdisjoint(plain.split("/")):
         raise ValueError("a segment . or .. means another path; write that path")
 
 
@@ -450,12 +374,11 @@ def filled(path: str, values: Mapping[str, str]) -> str:
     Raises:
         Unsendable: a segment would be empty or dots, which means another path, or is no Unicode.
     """
-    segments = [
-        (segment, PLACEHOLDER.sub(lambda found: values[found[1]], segment))
-        for segment in path.split("/")
-    ]
-    if any(whole in _DOTS for segment, whole in segments if whole != segment or "{" in segment):
-        raise Unsendable
+    for segment in path.split("/"):
+        whole = PLACEHOLDER.sub(lambda found: values[found[1]], segment)
+        # Some servers decode a segment before they look for the end of it.
+        if whole != segment and (not whole or not _DOTS.isdisjoint(_SLASH.split(whole))):
+            raise Unsendable
     try:
         return PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), path)
     except UnicodeEncodeError:
@@ -470,23 +393,18 @@ def basic(user: str, password: str) -> str:
 # --- what is sent and what comes back -------------------------------------------------------------
 
 
+def _query(params: Mapping[str, str]) -> str:
+    try:
+        query = urlencode(params, quote_via=quote, safe="")
+    except UnicodeEncodeError:
+        raise Unsendable from None
+    return f"?{query}" if query else ""
+
+
 def _with_token(request: requests.PreparedRequest, token: str) -> requests.PreparedRequest:
     request = request.copy()
     request.headers["Authorization"] = f"Bearer {token}"
     return request
-
-
-def _token(document: Any) -> tuple[str, float]:
-    """The token of a token server's answer, and the seconds that it may be used."""
-    given = document if isinstance(document, dict) else {}
-    token = given.get("access_token")
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
-        raise Unreadable
-    try:
-        life = float(given.get("expires_in") or _TOKEN_LIFE)
-    except (TypeError, ValueError):
-        life = _TOKEN_LIFE
-    return token, life - min(_TOKEN_MARGIN, life / 10)
 
 
 def _refusal(status: int, retry_after: float | None) -> str:
@@ -504,19 +422,24 @@ def _refusal(status: int, retry_after: float | None) -> str:
 
 
 def _unpacked(body: bytes, encoding: str, most: int) -> bytes:
+    is_whole = True
     match encoding.strip().lower():
         case "" | "identity":
-            unpacked = body
+            pass
         case "gzip" | "x-gzip":
+            unpacker = zlib.decompressobj(wbits=31)
             try:
-                unpacked = zlib.decompressobj(wbits=31).decompress(body, most + 1)
+                body = unpacker.decompress(body, most + 1)
             except zlib.error:
                 raise Unreadable from None
+            is_whole = unpacker.eof
         case _:
             raise Unreadable
-    if len(unpacked) > most:
+    if len(body) > most:
         raise TooLarge
-    return unpacked
+    if not is_whole:
+        raise Unreadable
+    return body
 
 
 def _document(body: bytes) -> Any:
@@ -544,7 +467,7 @@ def _no_constant(name: str) -> Any:
 # --- connections ----------------------------------------------------------------------------------
 
 
-class _Shared(Generic[T]):
+class SingleFlight(Generic[T]):
     """A call that is made once at a time, in a thread of its own, for all who want its outcome.
 
     For what knows no deadline, or must not be done by everybody at once.
@@ -574,7 +497,7 @@ class _Shared(Generic[T]):
 class _Wire(io.RawIOBase):
     """What a server sends as one answer, up to a deadline and a number of bytes."""
 
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase, deadline: float, most: int) -> None:
+    def __init__(self, sock: socket.socket, raw: Any, deadline: float, most: int) -> None:
         self._sock = sock
         self._raw = raw
         self._deadline = deadline
@@ -586,7 +509,7 @@ class _Wire(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(_left(self._deadline))
         try:
-            count: int | None = self._raw.readinto(buffer)  # type: ignore[attr-defined]
+            count: int | None = self._raw.readinto(buffer)
         except TimeoutError:
             raise TooSlow from None
         self._most -= count or 0
@@ -620,22 +543,22 @@ class _Connection(HTTPConnection):
         self.response_class = partial(_Incoming, most=most)  # type: ignore[assignment]
 
     @property
-    def timeout(self) -> float:  # type: ignore[override]
+    def timeout(self) -> float | None:
         return _left(self._deadline)
 
     @timeout.setter
-    def timeout(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds
+    def timeout(self, seconds: float | None) -> None:
+        self._deadline = time.monotonic() + (seconds or 0)
 
     def _new_conn(self) -> socket.socket:
-        addresses = self._addresses.find(self.timeout)
+        addresses = self._addresses.find(_left(self._deadline))
         failure: OSError = TimeoutError()
         for at, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 # A dead address must not use up the time of those behind it.
-                sock.settimeout(self.timeout / (len(addresses) - at))
+                sock.settimeout(_left(self._deadline) / (len(addresses) - at))
                 sock.connect(address)
             except OSError as error:
                 sock.close()
@@ -660,7 +583,7 @@ class _Addresses:
 
     def __init__(self, host: str, port: int) -> None:
         look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        self._looking_up = _Shared(look_up)
+        self._looking_up = SingleFlight(look_up)
 
     def find(self, time_limit: float) -> list[Any]:
         try:

@@ -6,10 +6,11 @@ import select
 import socket
 import ssl
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from functools import cache
 from threading import Thread
 
-CERTIFICATE = Path(__file__).with_name("loopback.pem")
+import trustme
+
 #: seconds between the bytes of a drip; a script of 2000 bytes outlasts every time limit of a test
 _DRIP = 0.02
 
@@ -59,12 +60,19 @@ class Wire:
             self.send(chunk)
 
 
+@cache
+def authority():
+    """Who signs the certificates of the servers here; nobody trusts it but who is told to."""
+    return trustme.CA()
+
+
 @contextmanager
 def serving(play, *, tls=False):
     """A server that plays each connection: `play(wire)`. Gives its port and the wires so far."""
     listener = socket.create_server(("127.0.0.1", 0))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
+    if tls:
+        authority().issue_cert("127.0.0.1").configure_cert(context)
     wires, threads = [], []
 
     def one(sock):

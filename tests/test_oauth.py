@@ -37,9 +37,12 @@ class TokenServer:
 
 class Clock:
     now = 1000.0
+    #: what it says once, before it says the time
+    once = None
 
     def __call__(self):
-        return self.now
+        said, self.once = self.once, None
+        return self.now if said is None else said
 
 
 @contextmanager
@@ -135,6 +138,17 @@ def test_16_threads_wait_for_one_token_at_the_start_and_when_it_expires():
             clock.now += 4000
 
     assert len(server.requests) == 2
+
+
+def test_a_token_that_another_has_just_fetched_is_not_fetched_again():
+    server, clock = TokenServer(), Clock()
+
+    with tokens_of(server, clock=clock) as tokens:
+        tokens.token(5)
+        clock.once = 1e9  # as if this thread had looked before the other was through
+        tokens.token(5)
+
+    assert len(server.requests) == 1
 
 
 def test_16_threads_share_a_refusal_too():

@@ -81,7 +81,7 @@ class Vendor:
 def playing(name):
     """The vendor's API on 127.0.0.1."""
     vendor = Vendor(name)
-    vendor.recordings["not_recorded"] = {"reply": {"status": 501, "json": None}}
+    vendor.recordings["not_recorded"] = {"request": {}, "reply": {"status": 501, "json": None}}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

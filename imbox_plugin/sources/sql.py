@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import date
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, InterfaceError, Op
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
-from imbox_plugin.identity import SEARCH_FORMS, carries, normal_form, search_forms
-from imbox_plugin.model import View
+from imbox_plugin.identity import SEARCH_FORMS, search_forms
 from imbox_plugin.sources import (
     Contact,
     DataSource,
@@ -40,6 +38,15 @@ from imbox_plugin.sources import (
     SourceError,
     fields,
 )
+from imbox_plugin.sources.records import (
+    CONTACT_NAMES,
+    FORM_NAMES,
+    forms_of,
+    of_one,
+    plain,
+    texts,
+)
+from imbox_plugin.sources.records import text as written
 from imbox_plugin.store import FIND
 
 _Row: TypeAlias = Mapping[str, Any]
@@ -66,16 +73,10 @@ _COLUMNS: Mapping[Key, frozenset[str]] = MappingProxyType(
         Key.PHONE: frozenset({"phone", "phones"}),
     }
 )
-_CONTACT_COLUMNS = frozenset({"name"}).union(*_COLUMNS.values())
-_IDENTITY_NAMES = frozenset(name for names in SEARCH_FORMS.values() for name in names)
 
-_BREAKS = dict.fromkeys(map(ord, "\t\r\n"))
-_BETWEEN = re.compile(r"[,;\r\n]")
 
 #: seconds a connection is kept
 _RECYCLE = 1800
-#: a Decimal of a few bytes may stand for a million of them
-_MOST_ZEROS = 400
 #: what a server may take beyond the limit to end a statement itself, before we hang up
 _GRACE = 0.5
 
@@ -146,7 +147,7 @@ def _check_find(key: Key, sql: str) -> None:
 
 def _check_related(name: str, sql: str) -> None:
     _check_reads(sql)
-    if not name.isidentifier() or name in _CONTACT_COLUMNS | {"details"}:
+    if not name.isidentifier() or name in CONTACT_NAMES | {"details"}:
         raise ValidationError(
             "not a name for a detail; use letters, digits and _, and none of the contact's own "
             "names, such as email"
@@ -275,7 +276,9 @@ class SqlSource(DataSource):
         time_limit = fields.Float(
             load_default=None,
             allow_none=True,
-            metadata={"help": "seconds for one question; the server's deadline when left out"},
+            metadata={
+                "help": "seconds for one question; four fifths of the deadline when left out"
+            },
             validate=validate.Range(min=0.05, max=60, error="must be from 0.05 to 60 seconds"),
         )
         pool_size = fields.Integer(
@@ -355,7 +358,7 @@ class SqlSource(DataSource):
                     permanent=True,
                 )
             people = [_contact(row) for row in found.rows]
-            theirs = self._rows_of_one(people, lookup)
+            theirs = of_one(people, lookup, self.context.default_region)
             if not theirs or not self._related:
                 return people
             person = people[theirs[0]]
@@ -434,12 +437,6 @@ class SqlSource(DataSource):
         with closing(self._connect()) as connection:
             return self._run(connection, statement, dict.fromkeys(statement.names)).columns
 
-    def _rows_of_one(self, people: Sequence[Contact], lookup: Lookup) -> Sequence[int]:
-        """The rows that have the identity asked for, if they are all of one person; else none."""
-        region = self.context.default_region
-        rows = [at for at, person in enumerate(people) if carries(person, lookup, region)]
-        return rows if all(_same(people[rows[0]], people[at]) for at in rows) else ()
-
     def _related_rows(
         self, connection: Connection, found: _Result, at: int, person: Contact, deadline: float
     ) -> dict[str, Any]:
@@ -452,7 +449,7 @@ class SqlSource(DataSource):
             rows: tuple[_Row, ...] = ()
             if all(values[needed] is not None for needed in statement.names):
                 rows = self._run(connection, statement, values).rows[: self._max_rows]
-            related[name] = [_plain(row) for row in rows]
+            related[name] = [plain(row) for row in rows]
         return related
 
     def _check_names(self, columns: Iterable[str]) -> None:
@@ -464,7 +461,7 @@ class SqlSource(DataSource):
                     f"{statement.place} hides the column {name}; rename one of the two",
                     permanent=True,
                 )
-            strange = statement.names - columns - _IDENTITY_NAMES
+            strange = statement.names - columns - FORM_NAMES
             if strange:
                 raise SourceError(
                     f"{statement.place} binds {_listed(sorted(strange), 'and')}, which is no "
@@ -474,19 +471,8 @@ class SqlSource(DataSource):
 
     def _values(self, person: Contact, row: _Row) -> dict[str, str | None]:
         """What the related statements of a person bind; None: the person has no such thing."""
-        own: dict[Key, str | None] = {
-            Key.EXTERNAL_ID: person.external_id,
-            Key.CONTACT_ID: person.contact_id,
-            Key.EMAIL: next(iter(person.emails), None),
-            Key.PHONE: next(iter(person.phones), None),
-        }
-        values = {column: _text(value) for column, value in row.items()}
-        values |= {key.value: value for key, value in own.items()}
-        if self._related_names - values.keys():
-            region = self.context.default_region
-            normal = {key: value and normal_form(key, value, region) for key, value in own.items()}
-            forms = {key: form for key, form in normal.items() if form}
-            values = {**search_forms(Lookup(View.CONTACT, forms)), **values}
+        own = forms_of(person, self.context.default_region)
+        values = {**{column: written(value) for column, value in row.items()}, **own}
         return {name: values.get(name) for name in self._related_names}
 
     def _too_slow(self) -> SourceError:
@@ -531,12 +517,6 @@ class SqlSource(DataSource):
             f"the database refused {statement.place}{': ' if why else ''}{why} ({_kind(error)})",
             permanent=code not in _PASSING and (bool(why) or code.startswith("42")),
         )
-
-
-def _same(one: Contact, other: Contact) -> bool:
-    if one.external_id and other.external_id:
-        return one.external_id == other.external_id
-    return one == other
 
 
 # --- the database ---------------------------------------------------------------------------------
@@ -686,16 +666,16 @@ def _sendable(value: str) -> bool:
 
 def _contact(row: _Row) -> Contact:
     spread = _object(row.get("details"))
-    columns = row.keys() - _CONTACT_COLUMNS - ({"details"} if spread is not None else set())
+    columns = row.keys() - CONTACT_NAMES - ({"details"} if spread is not None else set())
     details = {**(spread or {}), **{column: row[column] for column in row if column in columns}}
     return Contact(
-        name=_text(row.get("name")),
-        external_id=_text(row.get("external_id")),
-        contact_id=_text(row.get("contact_id")),
-        emails=_together(row.get("email"), row.get("emails")),
-        phones=_together(row.get("phone"), row.get("phones")),
+        name=written(row.get("name")),
+        external_id=written(row.get("external_id")),
+        contact_id=written(row.get("contact_id")),
+        emails=texts((row.get("email"), _listed_in(row.get("emails")))),
+        phones=texts((row.get("phone"), _listed_in(row.get("phones")))),
         details={
-            name: plain for name, value in details.items() if (plain := _plain(value)) is not None
+            name: shown for name, value in details.items() if (shown := plain(value)) is not None
         },
     )
 
@@ -706,64 +686,16 @@ def _object(value: Any) -> Mapping[str, Any] | None:
     return parsed if isinstance(parsed, Mapping) else None
 
 
+def _listed_in(value: Any) -> Any:
+    """The list that a column holds as a JSON array; any other value is what it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    parsed = _json(value)
+    return parsed if isinstance(parsed, list) else value
+
+
 def _json(value: str) -> Any:
     try:
         return json.loads(value, parse_float=Decimal)
     except (ValueError, RecursionError):
         return None
-
-
-def _together(one: Any, many: Any) -> tuple[str, ...]:
-    """The identities of a single and a list column, each once."""
-    if isinstance(many, str):
-        parsed = _json(many) if many.lstrip().startswith("[") else None
-        many = parsed if isinstance(parsed, list) else map(str.strip, _BETWEEN.split(many))
-    elif not isinstance(many, Iterable) or isinstance(many, (bytes, memoryview)):
-        many = (many,)
-    texts = (_text(value) for value in (one, *many))
-    return tuple(dict.fromkeys(text for text in texts if text))
-
-
-def _text(value: Any) -> str | None:
-    """An id, a name or a value to bind, exactly as the database would write it; blank: None."""
-    match value:
-        case str():
-            text = value
-        case bytes() | bytearray() | memoryview():
-            text = _decoded(value) or ""
-        case bool():
-            text = str(value).lower()
-        case Decimal() if value.is_finite() and abs(value.adjusted()) <= _MOST_ZEROS:
-            digits = f"{value:f}"
-            text = digits.rstrip("0").rstrip(".") if "." in digits else digits
-        case float() if value.is_integer():
-            text = f"{value:.0f}"
-        case None | Mapping() | list() | tuple() | set():
-            text = ""
-        case _:
-            text = str(value)
-    return text if text.strip() else None
-
-
-def _decoded(value: bytes | bytearray | memoryview) -> str | None:
-    """The text that bytes are, or None: a picture or a hash tells an agent nothing."""
-    try:
-        text = bytes(value).decode()
-    except UnicodeDecodeError:
-        return None
-    return text if text.isprintable() or text.translate(_BREAKS).isprintable() else None
-
-
-def _plain(value: Any) -> Any:
-    """A JSON-like tree; dates and decimals stay what they are."""
-    match value:
-        case None | str() | int() | float() | Decimal() | date():
-            return value
-        case bytes() | bytearray() | memoryview():
-            return _decoded(value)
-        case Mapping():
-            return {str(key): _plain(inner) for key, inner in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(inner) for inner in value]
-        case _:
-            return str(value)

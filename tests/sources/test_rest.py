@@ -8,7 +8,7 @@ import re
 import tomllib
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote
@@ -92,6 +92,13 @@ def find(source, key, value=None):
 def asked_of(source, key, value=None):
     (finding,) = Directory([source]).find(lookup(key, value or ADA[key]))
     return finding
+
+
+def refusal(source, key=Key.EMAIL, value=None):
+    """The error that the source raises instead of an answer."""
+    with pytest.raises(SourceError) as caught:
+        find(source, key, value)
+    return caught.value
 
 
 TABLE = {
@@ -251,10 +258,10 @@ def test_salesforce_asks_no_third_time_when_a_new_token_is_refused_as_well(vendo
     server, source = vendor
     server.next.extend(["token", "not_let_in", "token", "not_let_in"])
 
-    with pytest.raises(SourceError, match=r"endpoints.email: .* not let us in \(401\)") as caught:
-        find(source, Key.EMAIL)
+    error = refusal(source)
 
-    assert caught.value.permanent
+    assert "endpoints.email: the server does not let us in (401)" in str(error)
+    assert error.permanent
     assert len(server.asked) == 4
 
 
@@ -263,12 +270,10 @@ def test_salesforce_gives_no_token_for_a_wrong_secret(vendor):
     server, source = vendor
     server.next.append("token_refused")
 
-    with pytest.raises(
-        SourceError, match=r"gives us no token \(400\); correct client_id"
-    ) as caught:
-        find(source, Key.EMAIL)
+    error = refusal(source)
 
-    assert caught.value.permanent
+    assert "gives us no token (400); correct client_id" in str(error)
+    assert error.permanent
     assert len(server.asked) == 1
 
 
@@ -276,8 +281,9 @@ def test_salesforce_gives_no_token_for_a_wrong_secret(vendor):
 def test_salesforce_cannot_say_who_is_meant_by_a_number_that_two_have(vendor):
     _, source = vendor
 
-    with pytest.raises(SourceError, match=r"refuses the question \(300\)"):
-        find(source, Key.EXTERNAL_ID, "C-2002")
+    error = refusal(source, Key.EXTERNAL_ID, "C-2002")
+
+    assert "refuses the question (300)" in str(error)
 
 
 @of("pipedrive")
@@ -298,8 +304,9 @@ def test_a_success_that_says_it_is_none_is_an_error(vendor):
     server, source = vendor
     server.next.append("failure_in_success")
 
-    with pytest.raises(SourceError, match="reports an error in an answer of success"):
-        find(source, Key.EMAIL)
+    error = refusal(source)
+
+    assert "reports an error in an answer of success" in str(error)
 
 
 @EVERY_VENDOR
@@ -316,45 +323,48 @@ def test_a_stranger_is_unknown_to_every_vendor(vendor):
     assert set(found.values()) == {Outcome.UNKNOWN}
 
 
-@EVERY_VENDOR
 @pytest.mark.parametrize(
-    ("situation", "permanent"),
-    [("not_let_in", True), ("too_often", False), ("out_of_order", False)],
+    ("vendor", "situation"),
+    [
+        file.stem.split("__")
+        for file in sorted(FOLDER.glob("*.json"))
+        if file.stem.endswith(("not_let_in", "too_often", "out_of_order"))
+    ],
+    indirect=["vendor"],
 )
-def test_every_vendors_errors_are_of_the_right_kind(vendor, situation, permanent):
+def test_every_vendors_errors_are_of_the_right_kind(vendor, situation):
     server, source = vendor
     if server.name == "salesforce":
         server.next.append("token")
         if situation == "not_let_in":
             server.next.extend(["not_let_in", "token"])
-    server.next.extend([situation])
+    server.next.append(situation)
 
-    with pytest.raises(SourceError) as caught:
-        find(source, Key.EMAIL)
+    error = refusal(source)
 
     recorded = server.recordings[situation]["reply"]
-    assert caught.value.permanent is permanent
-    assert f"({recorded['status']})" in str(caught.value)
+    assert error.permanent is (situation == "not_let_in")
+    assert f"({recorded['status']})" in str(error)
     wait = recorded.get("headers", {}).get("Retry-After")
-    assert wait is None or f"asks us to wait {wait} s" in str(caught.value)
+    assert wait is None or f"asks us to wait {wait} s" in str(error)
 
 
 @of("hubspot")
 @pytest.mark.parametrize(
     ("situation", "says"),
     [
-        ("migration", r"\(477\) and asks us to wait 86400 s"),
-        ("property_unknown", r"\(400\); compare"),
+        ("migration", "(477) and asks us to wait 86400 s"),
+        ("property_unknown", "(400); compare"),
     ],
 )
 def test_hubspots_further_errors_say_what_to_do(vendor, situation, says):
     server, source = vendor
     server.next.append(situation)
 
-    with pytest.raises(SourceError, match=says) as caught:
-        find(source, Key.EMAIL)
+    error = refusal(source)
 
-    assert not caught.value.permanent
+    assert says in str(error)
+    assert not error.permanent
 
 
 @EVERY_VENDOR
@@ -391,19 +401,19 @@ def test_the_check_asks_health_alone(vendor):
         source.check()
 
 
-@EVERY_VENDOR
+@pytest.mark.parametrize(
+    "vendor", ["hubspot", "zendesk", "woocommerce", "pipedrive"], indirect=True
+)
 def test_wrong_secrets_are_noticed(vendor, tmp_path):
     server, _ = vendor
-    if server.name == "salesforce":
-        pytest.skip("its secret goes to the token server, which has tests of its own")
     wrong = dict.fromkeys(SECRETS, CANARY)
 
     with closing(from_page(server.name, server.url, tmp_path, wrong)) as source:
-        with pytest.raises(SourceError, match="does not let us in") as caught:
-            find(source, Key.EMAIL)
+        error = refusal(source)
 
-    assert caught.value.permanent
-    assert CANARY not in str(caught.value)
+    assert "does not let us in" in str(error)
+    assert error.permanent
+    assert CANARY not in str(error)
 
 
 def test_every_recording_says_where_it_is_from_and_is_played():
@@ -430,9 +440,8 @@ class TestContract(SourceContract):
 
     @pytest.fixture
     def source(self, tmp_path):
-        with playing("zendesk") as server:
-            with closing(from_page("zendesk", server.url, tmp_path)) as source:
-                yield source
+        with playing("zendesk") as server, ExitStack() as stack:
+            yield stack.enter_context(closing(from_page("zendesk", server.url, tmp_path)))
 
     @pytest.fixture
     def broken(self, tmp_path):
@@ -520,27 +529,28 @@ def test_one_object_is_one_person():
 @pytest.mark.parametrize("document", ["text", ["text"], 5, [[{"id": 1}]], True])
 def test_something_else_than_objects_is_an_error(document):
     with source_of(answer(document)) as source:
-        with pytest.raises(SourceError, match="gives something else than objects; correct it"):
-            find(source, Key.EMAIL)
+        error = refusal(source)
+
+    assert "gives something else than objects; correct it" in str(error)
 
 
 def test_an_expression_that_does_not_fit_says_where_and_tells_no_value():
     contact = {"name": "join(' ', [name, last])"}
     with source_of(answer([{"id": 1, "name": CANARY, "last": None}]), contact=contact) as source:
-        with pytest.raises(SourceError) as caught:
-            find(source, Key.EMAIL)
+        error = refusal(source)
 
-    assert str(caught.value) == (
+    assert str(error) == (
         "contact.name does not fit what the server sent (JMESPathTypeError in join()); "
         "allow for what may be missing, as in [a, b][?@]"
     )
-    assert CANARY not in "".join(traceback.format_exception(caught.value))
+    assert CANARY not in "".join(traceback.format_exception(error))
 
 
 def test_details_that_are_no_object_are_an_error():
     with source_of(answer([{"id": 1, "name": "x"}]), contact={"details": "name"}) as source:
-        with pytest.raises(SourceError, match="contact.details gives no object"):
-            find(source, Key.EMAIL)
+        error = refusal(source)
+
+    assert "contact.details gives no object" in str(error)
 
 
 def test_depth_is_cut_and_not_survived_by_luck():
@@ -550,7 +560,7 @@ def test_depth_is_cut_and_not_survived_by_luck():
     with source_of(answer({"id": 1, "mail": "ada@example.com", "deep": deep})) as source:
         (person,) = find(source, Key.EMAIL)
 
-    assert json.dumps(person.details["deep"]).count("[") == 31
+    assert json.dumps(person.details["deep"]).count("[") == 32
 
 
 def test_decimals_pass_through_functions_unchanged():
@@ -583,9 +593,8 @@ def test_statuses_mean_what_the_settings_say(status, actions, outcome):
         if outcome == "unknown":
             assert find(source, Key.EMAIL) == []
         else:
-            with pytest.raises(SourceError) as caught:
-                find(source, Key.EMAIL)
-            assert caught.value.permanent is (outcome == "permanent")
+            error = refusal(source)
+            assert error.permanent is (outcome == "permanent")
 
 
 @pytest.mark.parametrize(
@@ -605,8 +614,10 @@ def test_statuses_mean_what_the_settings_say(status, actions, outcome):
 )
 def test_a_server_that_misbehaves_is_a_source_error(play, says):
     with source_of(play, time_limit=0.25) as source:
-        with pytest.raises(SourceError, match=f"^endpoints.email: .*{says}"):
-            find(source, Key.EMAIL)
+        error = refusal(source)
+
+    assert str(error).startswith("endpoints.email: ")
+    assert says in str(error)
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -658,8 +669,9 @@ def test_people_on_more_pages_than_are_asked_for_are_an_error():
     endpoints = {"email": {**TABLE["endpoints"]["email"], "pagination": pagination}}
     play, requests = pages([PEOPLE[0]])
     with source_of(play, endpoints=endpoints) as source:
-        with pytest.raises(SourceError, match="more pages for one identity than max_pages"):
-            find(source, Key.EMAIL)
+        error = refusal(source)
+
+    assert "more pages for one identity than max_pages" in str(error)
 
     assert len(requests) == 2
 
@@ -678,8 +690,9 @@ def test_related_pages_are_cut_at_the_limit():
 def test_pages_that_are_no_lists_are_an_error():
     endpoints = {"email": {**TABLE["endpoints"]["email"], "pagination": {"type": "link"}}}
     with source_of(answer({"id": 1}), endpoints=endpoints) as source:
-        with pytest.raises(SourceError, match="gives no list, which pages are"):
-            find(source, Key.EMAIL)
+        error = refusal(source)
+
+    assert "gives no list, which pages are" in str(error)
 
 
 # --- related --------------------------------------------------------------------------------------
@@ -718,15 +731,34 @@ def test_what_a_person_lacks_is_not_asked_for():
     assert len(requests) == 1
 
 
-@pytest.mark.parametrize("external_id", ["..", ".", "\ud800"])
-def test_an_id_that_cannot_be_asked_for_has_nothing_related(external_id):
+@pytest.mark.parametrize(
+    ("external_id", "endpoint"),
+    [
+        ("..", {"path": "/of/{external_id}/orders"}),
+        ("\ud800", {"path": "/of/{external_id}/orders"}),
+        ("\ud800", {"path": "/of", "json": {"id": "{external_id}"}}),
+    ],
+)
+def test_an_id_that_cannot_be_asked_for_has_nothing_related(external_id, endpoint):
     play, requests = pages({"id": external_id, "mail": "ada@example.com"})
-    related = {"orders": {"path": "/of/{external_id}/orders"}}
-    with source_of(play, related=related) as source:
+    with source_of(play, related={"orders": endpoint}) as source:
         (person,) = find(source, Key.EMAIL)
 
     assert person.details["orders"] == []
     assert len(requests) == 1
+
+
+def test_related_are_asked_by_what_the_record_has_and_by_its_forms():
+    play, requests = pages({"id": 1, "mail": "Ada@Example.com", "tel": "070 1", "n": 5}, [])
+    params = {"tel": "{phone}", "mail": "{email}", "local": "{email_local}", "n": "{number}"}
+    with source_of(
+        play,
+        contact={"phones": "tel", "details": {"number": "n"}},
+        related={"orders": {"path": "/orders", "params": params}},
+    ) as source:
+        find(source, Key.EMAIL)
+
+    assert requests[1] == "/orders?tel=070%201&mail=Ada%40Example.com&local=ada&n=5"
 
 
 def test_all_requests_of_a_question_share_its_time():
@@ -743,8 +775,9 @@ def test_all_requests_of_a_question_share_its_time():
                 wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
     with source_of(play, related=related, time_limit=0.9) as source:
-        with pytest.raises(SourceError, match=r"related\.[b-e]: the server did not answer in time"):
-            find(source, Key.EMAIL)
+        error = refusal(source)
+
+    assert re.match(r"related\.[b-e]: the server did not answer in time", str(error))
 
 
 # --- hostile identities, threads, secrets ---------------------------------------------------------
@@ -831,9 +864,8 @@ def test_neither_log_nor_error_tells_a_secret_an_address_or_an_identity(play, ca
     auth = {"type": "api_key", "name": "key", "api_key": CANARY, "location": "query"}
     with source_of(play, client={"auth": auth}) as source:
         for key, value in ((Key.EMAIL, f"{CANARY}@example.com"), (Key.EXTERNAL_ID, CANARY)):
-            with pytest.raises(SourceError) as caught:
-                find(source, key, value)
-            told = str(caught.value) + repr(caught.value) + str(asked_of(source, key, value).reason)
+            error = refusal(source, key, value)
+            told = str(error) + repr(error) + str(asked_of(source, key, value).reason)
 
             assert CANARY not in told
             assert "127.0.0.1" not in told
@@ -1000,7 +1032,7 @@ def test_a_mistake_in_a_further_table_is_found_at_the_start(tmp_path, more, path
             "name",
             "means nothing to the type bearer",
         ),
-        ("{ type = 'api_key', name = 'a b', api_key = 'x' }", "name", "not a name"),
+        ("{ type = 'api_key', name = 'a b', api_key = 'x' }", "name", "not the name of a header"),
         (
             "{ type = 'api_key', name = 'a', api_key = 'x', location = 'body' }",
             "location",
@@ -1008,7 +1040,7 @@ def test_a_mistake_in_a_further_table_is_found_at_the_start(tmp_path, more, path
         ),
         ("{ type = 'http_basic', username = 'a:b', password = 'x' }", "username", "no colon"),
         (
-            "{ type = 'oauth2', token_url = 'http://t.example', client_id = 'i', client_secret = 's' }",
+            "{ type = 'oauth2', token_url = 'http://t.se', client_id = 'i', client_secret = 's' }",
             "token_url",
             "http sends secrets for everybody to read",
         ),
@@ -1025,8 +1057,8 @@ def test_a_mistake_in_auth_is_found_at_the_start(tmp_path, auth, path, says):
     ("header", "says"),
     [
         ("Authorization", "write it as auth"),
-        ("Host", "not a header of its own"),
-        ("a b", "not a header"),
+        ("Host", "not the name of a header"),
+        ("a b", "not the name of a header"),
     ],
 )
 def test_a_header_that_is_not_ours_to_set_is_refused(tmp_path, header, says):
