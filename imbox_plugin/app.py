@@ -23,6 +23,7 @@ from imbox_plugin.links import LinkBuilder
 from imbox_plugin.model import Key, View
 from imbox_plugin.panel import Panel, PanelLink
 from imbox_plugin.plugins import PluginError, Registry
+from imbox_plugin.resilience import Breaker, Guard
 from imbox_plugin.settings import (
     PanelTable,
     Settings,
@@ -42,6 +43,11 @@ from schemas.wire import WireNames, WireSchema
 _Plugin = TypeVar("_Plugin")
 
 _log = logging.getLogger(__name__)
+
+# Of the deadline: what all sources together have, so that the card is made in time; and what a
+# source is told, since one that gives up by itself can say why.
+_DIRECTORY_SHARE = 0.95
+_SOURCE_SHARE = 0.8
 
 
 class _LinkSchema(Schema):
@@ -84,10 +90,18 @@ def build(file: SettingsFile) -> Service:
     sanitizer = _sanitizer(file, settings)
     layouts = LayoutReader(file, Templates(formats, sanitizer, file.folder))
     sources = _sources(file, settings)
+    guards = {
+        table.name: Guard(table.threads, Breaker(table.breaker.failures, table.breaker.reset))
+        for table in settings.sources
+    }
     links = Registry(LinkBuilder, plugins.LINKS, plugins.LINK_GROUP, file.folder)
     panels = {}
     for table in settings.panels:
-        asked = [sources[name] for name in table.sources if name in sources]
+        directory = Directory(
+            [sources[name] for name in table.sources if name in sources],
+            guards,
+            _DIRECTORY_SHARE * settings.deadline,
+        )
         composer = Composer(
             layouts.blocks(table.blocks, f"{table.path}.blocks", table.sources),
             formats,
@@ -96,7 +110,7 @@ def build(file: SettingsFile) -> Service:
             documented=wire.elements == "documented",
         )
         own_links = list(_links(file, table, links))
-        panels[table.name] = Panel(table.name, Directory(asked), own_links, composer, table.trust)
+        panels[table.name] = Panel(table.name, directory, own_links, composer, table.trust)
     file.finish()
     return Service(
         panels=panels,
@@ -150,7 +164,7 @@ def _sources(file: SettingsFile, settings: Settings) -> dict[str, DataSource]:
             folder=file.folder,
             default_region=table.default_region,
             enrich=table.enrich,
-            time_limit=settings.deadline,
+            time_limit=_SOURCE_SHARE * settings.deadline,
         )
         source = _built(file, table.path, partial(kind, options, context))
         if source is None:

@@ -261,7 +261,8 @@ def _element(element: Element) -> RenderableType:
 
 
 def _told(finding: Finding) -> str:
-    asked = f"asked by {', '.join(finding.asked)}" if finding.asked else "has no key for this"
+    unasked = "not asked" if finding.reason else "has no key for this"
+    asked = f"asked by {', '.join(finding.asked)}" if finding.asked else unasked
     dropped = f", {finding.dropped} dropped: not the identity asked for" if finding.dropped else ""
     count = f" ({finding.count})" if finding.outcome is Outcome.AMBIGUOUS else ""
     via = f", about whom {finding.match.via} found" if finding.match and finding.match.via else ""

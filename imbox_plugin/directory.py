@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 
 from imbox_plugin.identity import carries, normal_email, normal_form
-from imbox_plugin.model import Contact, Finding, Key, Lookup, Match, Outcome, best_match
+from imbox_plugin.model import (
+    Contact,
+    Failure,
+    Finding,
+    Key,
+    Lookup,
+    Match,
+    Outcome,
+    best_match,
+)
+from imbox_plugin.resilience import Call, Guard, NoAnswer
 from imbox_plugin.sources import DataSource, SourceError
 
 _log = logging.getLogger(__name__)
+
+_NO_GUARDS: Mapping[str, Guard] = MappingProxyType({})
 
 
 class Directory:
@@ -19,26 +34,37 @@ class Directory:
 
     Args:
         sources: in the order of the settings, which is the order of the card.
+        guards: by the name of the source, for those that are asked by other panels as well.
+        time_limit: seconds for all of it.
     """
 
-    def __init__(self, sources: Iterable[DataSource]) -> None:
+    def __init__(
+        self,
+        sources: Iterable[DataSource],
+        guards: Mapping[str, Guard] = _NO_GUARDS,
+        time_limit: float = 2.4,
+    ) -> None:
         self.sources = tuple(sources)
+        self.guards = tuple(guards.get(own.context.name) or Guard() for own in self.sources)
+        self._time_limit = time_limit
 
     def find(self, lookup: Lookup) -> tuple[Finding, ...]:
-        """One finding per source, in their order; whatever a source does, it never raises.
+        """One finding per source, in their order and in time; whatever a source does.
 
         Every match shown carries the identity that was asked for, and nobody is shown by a phone
         number that turns out to be somebody else's or shared. When somebody is found, the sources
         that could not know the person by what ImBox sent are asked once more, by the identities of
         the contact found: a chat brings only an external id, and a shop may know only e-mails.
+        They have the time that is left.
         """
-        findings = _agree(lookup, tuple(_ask(source, lookup) for source in self.sources))
+        until = time.monotonic() + self._time_limit
+        findings = _agree(lookup, self._ask([lookup] * len(self.sources), until))
         best = best_match(findings)
         if best is None:
             return findings
         known = replace(lookup, identities={**_identities(best), **lookup.identities})
-        asked = zip(self.sources, findings, strict=True)
-        return _agree(known, tuple(_enrich(*pair, known, best) for pair in asked))
+        again = self._ask(map(partial(_remaining, known), self.sources, findings), until)
+        return _agree(known, tuple(map(partial(_enriched, best), findings, again)))
 
     def close(self) -> None:
         """Give back what the sources hold, also when one of them fails at it."""
@@ -46,36 +72,88 @@ class Directory:
             for source in self.sources:
                 stack.callback(source.close)
 
+    def _ask(self, lookups: Iterable[Lookup], until: float) -> tuple[Finding, ...]:
+        """Ask all sources at once, each its own question; then wait for one after the other."""
+        asked = [
+            _start(source, guard, lookup, until)
+            for source, guard, lookup in zip(self.sources, self.guards, lookups, strict=True)
+        ]
+        try:
+            return tuple(_finish(finding, call, until) for finding, call in asked)
+        except BaseException:
+            for _, call in asked:
+                if call:
+                    call.leave()
+            raise
 
-def _ask(source: DataSource, lookup: Lookup) -> Finding:
+
+def _start(
+    source: DataSource, guard: Guard, lookup: Lookup, until: float
+) -> tuple[Finding, Call | None]:
+    """Put a question to one source; what is to be said of it already, and the call under way."""
+    finding = Finding(source.context.name, Outcome.NOT_ASKED)
+    try:
+        keys = [key for key in Key if key in source.keys and key in lookup.identities]
+        if not keys:
+            return finding, None
+        if time.monotonic() >= until:
+            raise NoAnswer("no time was left to ask it; raise deadline", Failure.LATE)  # noqa: TRY301
+        call = guard.ask(partial(_answer, source, [lookup.by(key) for key in keys], until))
+    except Exception as error:  # noqa: BLE001 - the same as in _answer
+        return _failed(finding, error), None
+    return replace(finding, asked=(keys[0],)), call
+
+
+def _finish(finding: Finding, call: Call | None, until: float) -> Finding:
+    """What a source has answered by the deadline."""
+    try:
+        return call.result(until) if call else finding
+    except NoAnswer as error:
+        return _failed(finding, error)
+
+
+def _answer(source: DataSource, questions: Iterable[Lookup], until: float) -> Finding:
     """Ask one source, by its strongest key first; by a weaker one only when nobody is found."""
     finding = Finding(source.context.name, Outcome.NOT_ASKED)
     try:
-        for key in Key:
-            if key in source.keys and key in lookup.identities:
-                finding = replace(finding, asked=(*finding.asked, key))
-                finding = _ask_by(source, lookup.by(key), finding)
-                if finding.outcome is not Outcome.UNKNOWN:
-                    break
-    except SourceError as error:
-        _log.warning("source %s cannot say: %s", finding.source, error)
-        return replace(finding, outcome=Outcome.FAILED, reason=str(error))
+        for lookup in questions:
+            if finding.asked and time.monotonic() >= until:
+                raise NoAnswer("no time was left for its other keys", Failure.LATE)  # noqa: TRY301
+            finding = replace(finding, asked=(*finding.asked, lookup.key))
+            finding = _ask_by(source, lookup, finding)
+            if finding.outcome is not Outcome.UNKNOWN:
+                break
     except Exception as error:  # noqa: BLE001
         # The one place that catches everything: a broken plugin must not take the card down.
-        # Its message may hold an identity, so only its kind and place are told.
-        kind = type(error).__name__
-        _log.error("source %s failed: %s at %s", finding.source, kind, _where(error))
-        return replace(finding, outcome=Outcome.FAILED, reason=f"{kind} in the source, see the log")
+        return _failed(finding, error)
     return finding
 
 
-def _enrich(source: DataSource, finding: Finding, known: Lookup, best: Match) -> Finding:
-    """Ask a source that knows nobody yet by the identities of the best match."""
-    if finding.outcome not in {Outcome.NOT_ASKED, Outcome.UNKNOWN}:
-        return finding
-    own = source.context.enrich - frozenset(finding.asked)
-    second = _ask(source, known.trusting(own))
-    if not second.asked:
+def _failed(finding: Finding, error: Exception) -> Finding:
+    """The finding of a source that cannot say, or broke, or was not waited for."""
+    failed = replace(finding, outcome=Outcome.FAILED, reason=str(error))
+    if isinstance(error, NoAnswer):
+        _log.warning("source %s gave no answer: %s", finding.source, failed.reason)
+        return replace(failed, failure=error.failure)
+    if isinstance(error, SourceError):
+        _log.warning("source %s cannot say: %s", finding.source, failed.reason)
+        return failed
+    # Its message may hold an identity, so only its kind and place are told.
+    kind = type(error).__name__
+    _log.error("source %s failed: %s at %s", finding.source, kind, _where(error))
+    return replace(failed, reason=f"{kind} in the source, see the log")
+
+
+def _remaining(known: Lookup, source: DataSource, finding: Finding) -> Lookup:
+    """The identities that a source which knows nobody yet has not been asked by."""
+    is_open = finding.outcome in {Outcome.NOT_ASKED, Outcome.UNKNOWN}
+    own = source.context.enrich - frozenset(finding.asked) if is_open else frozenset()
+    return known.trusting(own)
+
+
+def _enriched(best: Match, finding: Finding, second: Finding) -> Finding:
+    """Both answers of a source as one; the second was about the identities of the best match."""
+    if second.outcome is Outcome.NOT_ASKED:
         return finding
     return replace(
         second,

@@ -145,6 +145,14 @@ class Outcome(StrEnum):
     NOT_ASKED = "not asked"
 
 
+class Failure(StrEnum):
+    """Why a source failed, as far as an agent is told."""
+
+    ERROR = "failed"
+    LATE = "late"
+    BUSY = "busy"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One source's answer to one lookup, whatever it was."""
@@ -160,6 +168,8 @@ class Finding:
     dropped: int = 0
     #: what is wrong, for the operator; holds no identity and no secret
     reason: str = ""
+    #: what that means for the agent, when the outcome is FAILED
+    failure: Failure = Failure.ERROR
 
     @property
     def key(self) -> Key | None:

@@ -54,7 +54,7 @@ class Notices:
             key = self._name(finding.asked[-1])
             yield self.row("contradicts", source=finding.source, key=key)
         elif finding.outcome is Outcome.FAILED:
-            yield self.row("source_failed", label="failed", source=finding.source)
+            yield self.row(f"source_{finding.failure}", label="failed", source=finding.source)
         elif _has_other_email(finding, lookup):
             yield self.row("other_email", source=finding.source)
 

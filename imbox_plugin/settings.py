@@ -83,6 +83,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerTable:
+    """When a source that fails is left alone, and for how long."""
+
+    #: failures in a row
+    failures: int = 5
+    #: seconds
+    reset: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class SourceTable:
     """One of the `[[sources]]`, not yet built."""
 
@@ -93,6 +103,9 @@ class SourceTable:
     default_region: str | None
     #: the identities of a contact found by another source that this one is asked by as well
     enrich: frozenset[Key]
+    #: questions to it at the same time, in one process
+    threads: int
+    breaker: BreakerTable
     options: Mapping[str, Any] = field(repr=False)
 
 
@@ -262,6 +275,13 @@ class _PanelSchema(Schema):
             raise ValidationError("two keys have the same id; give each its own", "keys")
 
 
+class _BreakerSchema(Schema):
+    failures = _positive()
+    reset = fields.Float(
+        validate=validate.Range(min=0.1, max=3600, error="must be from 0.1 to 3600 seconds")
+    )
+
+
 class SourceSchema(Schema):
     """What every source's table has beside the options of its type."""
 
@@ -269,6 +289,12 @@ class SourceSchema(Schema):
     type = fields.String(required=True)
     default_region = Region()
     enrich = _Enrich(load_default=SHARED_KEYS)
+    threads = fields.Integer(
+        strict=True,
+        load_default=8,
+        validate=validate.Range(min=1, max=100, error="must be from 1 to 100"),
+    )
+    breaker = fields.Nested(_BreakerSchema, load_default=dict)
 
 
 class _SettingsSchema(Schema):
@@ -492,6 +518,8 @@ def _sources(file: SettingsFile, region: str | None) -> Iterator[SourceTable]:
             type=loaded["type"],
             default_region=loaded.get("default_region") or region,
             enrich=loaded["enrich"],
+            threads=loaded["threads"],
+            breaker=BreakerTable(**loaded["breaker"]),
             options={key: value for key, value in table.items() if key not in common.fields},
         )
 

@@ -157,7 +157,7 @@ def test_a_source_is_told_its_name_its_folder_its_region_and_its_time(card, tmp_
     texts = {name: f"{{{{ contact.{name} }}}}" for name in ("name", "folder", "region", "limit")}
     shown = card(settings, SOURCE, PANEL, BLOCK, listed(**texts))
 
-    assert rows(shown) == {"name": "crm", "folder": tmp_path.name, "region": "NO", "limit": "1.5"}
+    assert rows(shown) == {"name": "crm", "folder": tmp_path.name, "region": "NO", "limit": "1.2"}
 
 
 def test_a_panel_asks_its_own_sources(card):
@@ -173,6 +173,18 @@ def test_panels_share_the_sources(write):
     panels = app.extensions["imbox_plugin"].panels
 
     assert panels["default"].directory.sources == panels["other"].directory.sources
+    assert panels["default"].directory.guards == panels["other"].directory.guards
+
+
+def test_each_source_is_left_alone_when_its_own_settings_say(write):
+    source = SOURCE + "breaker = { failures = 2, reset = 60 }\n"
+    app = create_app(write(source, SOURCE.replace("crm", "shop"), PANEL), ENVIRON)
+    crm, shop = app.extensions["imbox_plugin"].panels["default"].directory.guards
+    for guard in (crm, shop):
+        for _ in range(2):
+            guard.breaker.failed(guard.breaker.permit(), "down")
+
+    assert [guard.breaker.state.status for guard in (crm, shop)] == ["open", "closed"]
 
 
 def test_each_panel_has_its_own_keys_and_layout(card):

@@ -1,7 +1,9 @@
 """The directory: who is found, who is not shown, and what a failing source does to the others."""
 
+import gc
 import logging
 from dataclasses import replace
+from threading import Barrier, Event, current_thread
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 
 from imbox_plugin.directory import Directory
 from imbox_plugin.identity import normal_email, normal_form, normal_phone
-from imbox_plugin.model import Contact, Key, Lookup, Outcome, View, best_match
+from imbox_plugin.model import Contact, Failure, Key, Lookup, Outcome, View, best_match
+from imbox_plugin.resilience import Breaker, Guard
 from imbox_plugin.sources import DataSource, SourceContext, SourceError
 from imbox_plugin.sources.inline import InlineSource
 
@@ -321,6 +324,154 @@ def test_all_sources_are_closed_even_when_some_fail_at_it():
 
     assert first.closed
     assert last.closed
+
+
+# In time
+
+#: seconds in which anything that is not stuck is done
+AMPLE = 30
+
+
+class Hanging(Told):
+    """Answers its first question when it is released, the others at once."""
+
+    def __init__(self, answer=(), name="hanging"):
+        super().__init__(answer, name)
+        self.release = Event()
+        self.threads = []
+
+    def find(self, lookup):
+        self.lookups.append(lookup)
+        self.threads.append(current_thread())
+        if len(self.lookups) == 1:
+            self.release.wait()
+        return self.answer
+
+
+@pytest.fixture
+def hanging():
+    source = Hanging([Contact(external_id="K1"), Contact(external_id="K2")])
+    yield source
+    source.release.set()
+
+
+def test_a_source_that_hangs_is_left_out_at_the_deadline_and_the_others_are_shown(hanging, caplog):
+    shop = inline(ANNA, name="shop")
+    findings = Directory([inline(ANNA), hanging, shop], {}, 0.3).find(asked(external_id="K1"))
+
+    assert list(outcomes(findings).items()) == [
+        ("crm", Outcome.FOUND),
+        ("hanging", Outcome.FAILED),
+        ("shop", Outcome.FOUND),
+    ]
+    assert findings[1].failure is Failure.LATE
+    assert findings[1].asked == (Key.EXTERNAL_ID,)
+    assert "source hanging gave no answer: no answer by the deadline" in caplog.text
+    assert "K1" not in caplog.text
+
+
+def test_all_sources_are_asked_at_the_same_time():
+    together = Barrier(3)
+
+    class Meeting(Told):
+        def find(self, lookup):
+            together.wait(AMPLE)
+            return super().find(lookup)
+
+    sources = [Meeting([], name) for name in "abc"]
+    findings = Directory(sources, {}, AMPLE).find(asked(external_id="K1"))
+
+    assert set(outcomes(findings).values()) == {Outcome.UNKNOWN}
+
+
+def test_what_a_source_says_too_late_is_not_said_of_the_next_person(hanging):
+    directory = Directory([hanging], {"hanging": Guard(2)}, 0.1)
+    directory.find(asked(external_id="K1"))
+    hanging.release.set()
+    (finding,) = Directory([hanging], {"hanging": directory.guards[0]}, AMPLE).find(
+        asked(external_id="K2")
+    )
+
+    assert finding.match.contact.external_id == "K2"
+
+
+def test_a_source_whose_threads_are_all_busy_is_refused_and_the_others_are_shown(hanging):
+    guards = {"hanging": Guard(1)}
+    lookup = asked(external_id="K1")
+    Directory([hanging], guards, 0.1).find(lookup)
+    findings = Directory([inline(ANNA), hanging], guards, AMPLE).find(lookup)
+
+    assert outcomes(findings) == {"crm": Outcome.FOUND, "hanging": Outcome.FAILED}
+    assert findings[1].failure is Failure.BUSY
+    assert findings[1].asked == ()
+    assert len(hanging.lookups) == 1
+
+
+def test_a_source_that_could_be_asked_again_has_only_the_time_that_is_left(hanging):
+    shop = Told([Contact(emails=("anna@example.com",))], name="shop")
+    shop.keys = frozenset({Key.EMAIL})
+    findings = Directory([hanging, inline(ANNA), shop], {}, 0.3).find(asked(external_id="K1"))
+
+    assert shown(findings) == {"crm"}
+    assert findings[2].outcome is Outcome.FAILED
+    assert findings[2].failure is Failure.LATE
+    assert shop.lookups == []
+
+
+def test_a_source_that_was_not_asked_for_want_of_time_has_not_failed(hanging):
+    shop = Told([], name="shop")
+    shop.keys = frozenset({Key.EMAIL})
+    guards = {"shop": Guard(1, Breaker(failures=1))}
+    Directory([hanging, inline(ANNA), shop], guards, 0.3).find(asked(external_id="K1"))
+
+    assert guards["shop"].breaker.state.reason == ""
+
+
+def test_a_source_that_hangs_when_it_is_asked_again_is_left_out(hanging):
+    hanging.keys = frozenset({Key.EMAIL})
+    findings = Directory([inline(ANNA), hanging], {}, 0.3).find(asked(external_id="K1"))
+
+    assert shown(findings) == {"crm"}
+    assert findings[1].failure is Failure.LATE
+
+
+def test_a_source_is_not_asked_by_weaker_identities_when_nobody_waits_any_more(hanging):
+    hanging.answer = []
+    Directory([hanging], {}, 0.1).find(asked(external_id="K1", email="anna@example.com"))
+    hanging.release.set()
+    gc.collect()
+    hanging.threads[0].join(AMPLE)
+
+    assert [lookup.key for lookup in hanging.lookups] == [Key.EXTERNAL_ID]
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+def test_a_source_that_fails_again_and_again_is_asked_no_more(permanent):
+    source = Told(None)
+    error = SourceError("the database refuses the password", permanent=permanent)
+    source.find = Raising(error).find
+    directory = Directory([source], {"told": Guard(1, Breaker(failures=2))}, AMPLE)
+    for _ in range(2):
+        directory.find(asked(external_id="K1"))
+    source.find = Told([Contact(external_id="K1")]).find
+    (finding,) = directory.find(asked(external_id="K1"))
+
+    assert finding.outcome is Outcome.FAILED
+    assert finding.failure is Failure.ERROR
+    assert "the database refuses the password" in finding.reason
+    assert finding.asked == ()
+
+
+def test_what_stops_the_server_leaves_no_trial_of_another_source_behind(hanging):
+    now = [0.0]
+    breaker = Breaker(failures=1, reset=1, clock=lambda: now[0])
+    breaker.failed(breaker.permit(), "down")
+    now[0] = 1.0
+    directory = Directory([Raising(SystemExit()), hanging], {"hanging": Guard(1, breaker)}, AMPLE)
+    with pytest.raises(SystemExit):
+        directory.find(asked(external_id="K1"))
+
+    assert breaker.permit()
 
 
 # Agreeing: a phone is shared by households and inherited by strangers

@@ -103,6 +103,7 @@ def told(mistakes):
     panel = {**NONE, "keys": [NONE], "blocks": blocks, "links": links}
     sources = [{"type": kind, **NONE} for kind in [*SOURCES, "none"]] + [NONE]
     panels = {"default": panel, "other": NONE}
+    sources += [{"breaker": NONE}]
     wrong = {**NONE, "limits": NONE, "wire": NONE, "sources": sources, "panels": panels}
     return {**mistakes(NONE), **mistakes(wrong)}
 
@@ -128,6 +129,7 @@ HEADINGS = {
         for at, kind in enumerate(ELEMENTS)
     },
     **{f"sources[{at}].": ["`[[sources]]`", f"Source `{kind}`"] for at, kind in enumerate(SOURCES)},
+    f"sources[{len(SOURCES) + 2}].breaker.": ["Source: `breaker`"],
     **{
         f"panels.default.links[{at}].": ["Links", f"Link `{kind}`"] for at, kind in enumerate(LINKS)
     },

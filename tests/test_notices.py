@@ -3,7 +3,7 @@
 import pytest
 
 from imbox_plugin.formats import LOCALES, Formats
-from imbox_plugin.model import Contact, Finding, Key, Lookup, Match, Outcome, View
+from imbox_plugin.model import Contact, Failure, Finding, Key, Lookup, Match, Outcome, View
 from imbox_plugin.notices import Notices
 
 ANNA = "anna@example.com"
@@ -68,6 +68,25 @@ def test_a_failed_source_is_named_without_its_reason(locale, label):
     assert row.label == label
     assert "shop" in row.text
     assert "password" not in row.text
+
+
+@pytest.mark.parametrize(
+    ("locale", "failure", "says"),
+    [
+        ("en", Failure.LATE, "in time"),
+        ("sv", Failure.LATE, "i tid"),
+        ("en", Failure.BUSY, "too busy"),
+        ("sv", Failure.BUSY, "överbelastad"),
+    ],
+)
+def test_a_source_that_was_late_or_busy_is_said_to_be_so(locale, failure, says):
+    (row,) = rows(
+        [finding(Outcome.FAILED, source="shop", failure=failure)], {Key.EMAIL: ANNA}, locale
+    )
+
+    assert row.label == Formats(locale).sentence("label_failed")
+    assert row.text.startswith("shop ")
+    assert says in row.text
 
 
 # Which are said

@@ -1,6 +1,7 @@
 """One panel: which link a card gets, whose name, and that there always is a card."""
 
 import logging
+from threading import Event
 
 import pytest
 
@@ -288,6 +289,34 @@ def test_a_source_that_is_down_is_a_notice_beside_what_the_others_know(serve, lo
     assert notices(answer).text.startswith("shop ")
     assert says in notices(answer).text
     assert "password" not in repr(answer.reply)
+
+
+class Hanging(InlineSource):
+    """A source that does not answer until it is released."""
+
+    release = Event()
+
+    def find(self, lookup):
+        self.release.wait()
+        return super().find(lookup)
+
+
+HANGING = """
+[[sources]]
+name = "shop"
+type = "tests.test_panel:Hanging"
+people = []
+"""
+
+
+def test_a_source_that_hangs_is_a_notice_at_the_deadline_beside_what_the_others_know(serve):
+    try:
+        answer = serve("deadline = 0.4\n" + HANGING + CRM).answer(asked("ticket", external_id="K1"))
+    finally:
+        Hanging.release.set()
+
+    assert answer.reply.contact_name == "Anna"
+    assert notices(answer).text.startswith("shop did not answer in time")
 
 
 def test_when_no_source_answers_there_is_still_a_card_with_a_link(serve):

@@ -50,6 +50,8 @@ COMPLETE = {
             "name": "crm",
             "type": "inline",
             "default_region": "NO",
+            "threads": 4,
+            "breaker": {"failures": 3, "reset": 10},
             "people": [{"name": "Ada", "email": "ada@example.com", "details": {"orders": [1]}}],
         },
         {
@@ -514,7 +516,7 @@ def test_a_misspelt_option_is_compared_with_the_common_settings_too(mistakes):
 
     assert found["sources[0].default_regoin"] == (
         "no setting is called 'default_regoin'; did you mean default_region? "
-        "there are: default_region, enrich, name, people, type"
+        "there are: breaker, default_region, enrich, name, people, threads, type"
     )
 
 
@@ -571,7 +573,7 @@ def changed(path, value):
         ("sources", [], "no sources; add [[sources]] with name and type"),
         ("sources[0].name", 7, TEXT),
         ("sources[0].type", ["inline"], TEXT),
-        ("sources[0].type", "", "no type is called ''; there are: inline, "),
+        ("sources[0].type", "", "no type is called ''; there are: csv, "),
         ("sources[0].default_region", "XX", "not a country with phone numbers"),
         ("sources[0].people", {"name": "Ada"}, LIST),
         ("sources[0].people[0]", "Ada", TABLE),

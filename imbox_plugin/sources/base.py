@@ -41,14 +41,15 @@ class SourceContext:
     default_region: str | None = None
     #: the identities of a contact found by another source that this one is asked by as well
     enrich: frozenset[Key] = SHARED_KEYS
-    #: seconds that one question may take
-    time_limit: float = 2.5
+    #: seconds that one question may take; whoever asks is gone soon after
+    time_limit: float = 2.0
 
 
 class DataSource(ABC):
     """One place that knows people. Built once, asked from many threads at the same time.
 
-    Keep nothing about a question on `self`.
+    Keep nothing about a question on `self`. The threads are the source's own: context variables of
+    the request are not there.
     """
 
     #: what it can search by; a class attribute, or set in `__init__` where the options decide

@@ -1,0 +1,252 @@
+"""What stands between the directory and a source: its own threads, a time limit and a breaker.
+
+A source that hangs keeps its own threads and nobody else's, one that is slow is not waited for
+longer than the answer may take, and one that fails again and again is left alone for a while.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from queue import SimpleQueue
+from threading import Lock, Thread
+
+from imbox_plugin.model import Failure, Finding, Outcome
+
+
+class NoAnswer(Exception):
+    """A source was not asked, or not waited for any longer; the message is for the operator."""
+
+    def __init__(self, message: str, failure: Failure) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+class Status(StrEnum):
+    """Whether a source is asked."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerState:
+    """How it stands with a source."""
+
+    status: Status
+    #: seconds it has been so
+    age: float
+    #: what failed last, for the operator; empty: nothing has
+    reason: str
+
+
+class Breaker:
+    """Keeps questions from a source that fails, until a single one has found it well again.
+
+    It holds its lock for its own counting only, so questions do not wait for each other.
+
+    Args:
+        failures: in a row, after which the source is left alone.
+        reset: seconds until it is tried again, by one question at a time.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self, failures: int = 5, reset: float = 30.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most, self._reset, self._clock = failures, reset, clock
+        self._lock = Lock()
+        self._status, self._since = Status.CLOSED, clock()
+        self._failures, self._reason = 0, ""
+        # What is told about a question counts only while its permit is the current one: an answer
+        # from before the breaker opened says nothing about the source now.
+        self._permit = 0
+
+    @property
+    def state(self) -> BreakerState:
+        """What is known of the source."""
+        with self._lock:
+            return BreakerState(self._status, self._clock() - self._since, self._reason)
+
+    def permit(self) -> int:
+        """Leave to ask once; tell by this number how it went.
+
+        Raises:
+            NoAnswer: the source is left alone, or somebody is trying it just now.
+        """
+        with self._lock:
+            if self._status is Status.OPEN and self._clock() - self._since >= self._reset:
+                self._turn(Status.HALF_OPEN)
+                self._permit += 1
+            elif self._status is not Status.CLOSED:
+                raise NoAnswer(
+                    f"left alone after failures, the last: {self._reason}", Failure.ERROR
+                )
+            return self._permit
+
+    def failed(self, permit: int, reason: str) -> None:
+        """The source failed, or was given up."""
+        with self._lock:
+            if permit != self._permit:
+                return
+            self._failures += 1
+            self._reason = reason
+            if self._status is Status.HALF_OPEN:
+                # The permit stays the current one: a probe that was given up may still succeed.
+                self._turn(Status.OPEN)
+            elif self._status is Status.CLOSED and self._failures >= self._most:
+                self._turn(Status.OPEN)
+                self._permit += 1
+
+    def succeeded(self, permit: int, *, is_late: bool = False) -> None:
+        """The source answered; late, when it had been given up and told as failed before."""
+        with self._lock:
+            if permit != self._permit:
+                return
+            if self._status is not Status.CLOSED:
+                self._turn(Status.CLOSED)
+            elif is_late:
+                return
+            self._failures = 0
+
+    def withdrawn(self, permit: int) -> None:
+        """The question was not put after all: the next one may be the probe."""
+        with self._lock:
+            if permit == self._permit and self._status is Status.HALF_OPEN:
+                self._status, self._since = Status.OPEN, self._clock() - self._reset
+
+    def _turn(self, status: Status) -> None:
+        self._status, self._since = status, self._clock()
+
+
+class Call:
+    """A question under way."""
+
+    def __init__(self, breaker: Breaker, permit: int) -> None:
+        self._breaker, self._permit = breaker, permit
+        self._outcome: Future[Finding] = Future()
+
+    def result(self, until: float) -> Finding:
+        """The finding; whatever stopped the source's thread is raised here.
+
+        Args:
+            until: how long to wait, on the monotonic clock.
+
+        Raises:
+            NoAnswer: not there in time. What still comes is dropped.
+        """
+        try:
+            return self._outcome.result(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            if not self._outcome.cancel():
+                return self._outcome.result()
+        reason = "no answer by the deadline; see why it is slow, or raise deadline"
+        self._breaker.failed(self._permit, reason)
+        raise NoAnswer(reason, Failure.LATE)
+
+    def leave(self) -> None:
+        """Stop to care, without a judgement on the source."""
+        if self._outcome.cancel():
+            self._breaker.withdrawn(self._permit)
+
+    def run(self, question: Callable[[], Finding], free: Callable[[], None]) -> None:
+        """Put the question, in a thread of the source.
+
+        Everything is counted before the asker can know, so that whoever asks next is judged by it.
+        """
+        finding: Finding | None = None
+        stop: BaseException | None = None
+        try:
+            finding = question()
+        except BaseException as error:  # noqa: BLE001 - it is raised to whoever waits
+            stop = error
+        free()
+        is_late = not self._outcome.set_running_or_notify_cancel()
+        if finding and finding.outcome is not Outcome.FAILED:
+            self._breaker.succeeded(self._permit, is_late=is_late)
+        elif not is_late:
+            self._breaker.failed(self._permit, finding.reason if finding else type(stop).__name__)
+        if finding and not is_late:
+            self._outcome.set_result(finding)
+        elif not is_late:
+            self._outcome.set_exception(stop)
+
+
+class Guard:
+    """Stands before one source, for all panels that ask it; threads start when they are needed.
+
+    Args:
+        threads: questions to the source at the same time; there is no queue.
+        breaker: keeps questions from a source that fails.
+    """
+
+    def __init__(self, threads: int = 8, breaker: Breaker | None = None) -> None:
+        self.breaker = breaker or Breaker()
+        self._pool = _Pool(threads)
+
+    def ask(self, question: Callable[[], Finding]) -> Call:
+        """Put a question to the source, in one of its threads.
+
+        Raises:
+            NoAnswer: the source is too busy, or left alone.
+        """
+        permit = self.breaker.permit()
+        call = Call(self.breaker, permit)
+        try:
+            self._pool.run(lambda: call.run(question, self._pool.free))
+        except Exception:
+            self.breaker.withdrawn(permit)
+            raise
+        return call
+
+
+class _Pool:
+    """A few threads that wait for work, and refuse what none of them is free for.
+
+    They are daemons, other than those of concurrent.futures, whose exit hook waits for all of them:
+    a source that hangs must not keep the process from stopping. They know only the queue, and end
+    when nobody has the pool any more.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._most = threads
+        self._lock = Lock()
+        self._started = self._busy = 0
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        weakref.finalize(self, self._jobs.put, None)
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Have it done at once; the job says itself, by `free`, when its thread can be counted on.
+
+        Raises:
+            NoAnswer: all threads are busy.
+        """
+        with self._lock:
+            if self._busy == self._most:
+                raise NoAnswer(
+                    f"busy with {self._most} earlier questions; see why it is slow, or raise "
+                    "threads",
+                    Failure.BUSY,
+                )
+            if self._busy == self._started:
+                Thread(target=_work, args=(self._jobs,), daemon=True).start()
+                self._started += 1
+            self._busy += 1
+        self._jobs.put(job)
+
+    def free(self) -> None:
+        """One thread is about to be done."""
+        with self._lock:
+            self._busy -= 1
+
+
+def _work(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
+    while job := jobs.get():
+        job()
+        del job  # or the pool would live as long as the thread that waits for its end
+    jobs.put(None)
