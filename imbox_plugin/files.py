@@ -63,14 +63,12 @@ _FINISH = (
     "INSERT INTO whole SELECT count(*) FROM rows",
     "COMMIT",
 )
+#: to be filled in: which forms
 FIND = (
-    "SELECT content FROM forms JOIN rows ON rows.id = forms.row"
-    " WHERE form = ? ORDER BY forms.row LIMIT ?"
+    "SELECT content FROM rows WHERE id IN (SELECT row FROM forms WHERE form {}) ORDER BY id LIMIT ?"
 )
-FIND_PREFIX = (
-    "SELECT content FROM rows WHERE id IN"
-    " (SELECT row FROM forms WHERE form >= ? AND form < ?) ORDER BY id LIMIT ?"
-)
+#: forms of one question; SQLite takes some more
+_MOST_FORMS = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -151,13 +149,15 @@ class IndexedFile:
         self._patient_until: float | None = None
         self._reader: threading.Thread | None = None
 
-    def find(self, form: str, most: int) -> list[str]:
-        """The first rows that have this form, in the order of the file.
+    def find(self, forms: Iterable[str], most: int) -> list[str]:
+        """The first rows that have any of these forms, in the order of the file.
 
         Raises:
             FileError: nothing has been read yet.
         """
-        return self._ask(FIND, (_bytes(form), most))
+        wanted = [_bytes(form) for form in islice(forms, _MOST_FORMS)]
+        places = ", ".join("?" * len(wanted))
+        return self._ask(FIND.format(f"IN ({places})"), (*wanted, most))
 
     def find_prefix(self, prefix: str, most: int) -> list[str]:
         """The first rows with a form that begins like this, in the order of the file.
@@ -166,7 +166,7 @@ class IndexedFile:
             FileError: nothing has been read yet.
         """
         begin = _bytes(prefix)
-        return self._ask(FIND_PREFIX, (begin, begin + b"\xff", most))
+        return self._ask(FIND.format(">= ? AND form < ?"), (begin, begin + b"\xff", most))
 
     def _ask(self, statement: str, values: tuple[object, ...]) -> list[str]:
         self._look()

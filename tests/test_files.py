@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imbox_plugin.files import FIND, FIND_PREFIX, FileError, IndexedFile
+from imbox_plugin.files import FIND, FileError, IndexedFile
 from tests.people_files import write
 
 #: for what must not take for ever when it fails
@@ -77,7 +77,7 @@ def indexed(path, folder, clock):
 
 
 def found(file, form="gold"):
-    return file.find(form, 10)
+    return file.find([form], 10)
 
 
 def find_after_change(file, clock, form="gold"):
@@ -96,7 +96,15 @@ def test_rows_are_found_by_a_form_in_the_order_of_the_file(indexed):
 
 
 def test_as_many_rows_are_found_as_are_asked_for(indexed):
-    assert indexed().find("gold", 1) == ["anna gold"]
+    assert indexed().find(["gold"], 1) == ["anna gold"]
+
+
+def test_rows_are_found_once_by_any_of_several_forms_in_the_order_of_the_file(indexed):
+    file = indexed()
+
+    assert file.find(["cilla", "gold", "bo", "dora"], 10) == ["anna gold", "bo tin", "cilla gold"]
+    assert file.find([], 10) == []
+    assert file.find((str(number) for number in range(300_000)), 10) == []
 
 
 def test_rows_are_found_once_by_the_beginning_of_a_form(path, indexed):
@@ -122,20 +130,19 @@ def test_a_form_is_found_exactly_as_it_is(forms):
             patience=PATIENCE,
         )
         with closing(file):
-            answers = [file.find(form, 10) for form in forms]
+            answers = [file.find([form], 10) for form in forms]
 
     assert answers == [[str(number)] for number in range(len(forms))]
 
 
-@pytest.mark.parametrize(
-    ("statement", "values"), [(FIND, (b"x", 1)), (FIND_PREFIX, (b"x", b"y", 1))]
-)
-def test_no_statement_reads_rows_that_it_does_not_find(indexed, folder, statement, values):
+@pytest.mark.parametrize("which", ["IN (?, ?)", ">= ? AND form < ?"])
+def test_no_statement_reads_rows_that_it_does_not_find(indexed, folder, which):
     found(indexed())
 
     (index,) = folder.glob("*.db")
     with closing(sqlite3.connect(index)) as db:
-        plan = [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+        explain = f"EXPLAIN QUERY PLAN {FIND.format(which)}"
+        plan = [step for *_, step in db.execute(explain, (b"x", b"y", 1))]
 
     assert not [step for step in plan if step.startswith("SCAN")]
     assert any("USING COVERING INDEX forms_form (form" in step for step in plan)
@@ -440,7 +447,7 @@ def test_no_thread_ever_sees_half_of_a_file(path, indexed, by_rename):
     def ask(_):
         seen = []
         while "9" not in seen:
-            answer = [row.split()[1:] for row in file.find("all", 2 * rows)]
+            answer = [row.split()[1:] for row in file.find(["all"], 2 * rows)]
             assert [row for _, row in answer] == [str(row) for row in range(rows)]
             (number,) = {number for number, _ in answer}
             seen.append(number)

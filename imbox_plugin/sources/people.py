@@ -35,7 +35,7 @@ _PATIENCE = 0.8
 _MOST = 1000
 #: digits at the end of a number that no country rewrites
 _NEVER_REWRITTEN = 5
-#: longer than any number or text that json reads as an int by itself
+#: digits; Python reads whole numbers of up to 4300
 _LONGEST_INT = 4000
 
 _KEYS = tuple(Key)
@@ -202,7 +202,7 @@ class People:
                 _form(Key.PHONE, backwards(kept_digits(lookup.value, self._region))), _MOST + 1
             )
         else:
-            found = self._people.find(_form(lookup.key, lookup.value), _MOST + 1)
+            found = self._people.find([_form(lookup.key, lookup.value)], _MOST + 1)
         if len(found) > _MOST:
             raise SourceError(
                 f"more than {_MOST} rows of {self._people.path.name} have the {lookup.key} asked"
@@ -267,9 +267,8 @@ class People:
         details = dict(person.details)
         for name, file in self._related.items():
             related = self._links[name]
-            forms = self._link_forms(related, links[name])
-            rows = [row for form in forms for row in file.find(form, _MOST)]
-            details[name] = [_without(parsed(row), related.hidden) for row in rows[:_MOST]]
+            rows = file.find(self._link_forms(related, links[name]), _MOST)
+            details[name] = [_without(parsed(row), related.hidden) for row in rows]
         return replace(person, details=details)
 
 
@@ -279,7 +278,7 @@ def parsed(content: str) -> Any:
 
 
 def integer(digits: str) -> int | Decimal:
-    """A whole number of any length; Python itself reads 4300 digits and no more."""
+    """A whole number of any length."""
     return int(digits) if len(digits) < _LONGEST_INT else Decimal(digits)
 
 
@@ -294,8 +293,9 @@ def _without(details: Mapping[str, Any], hidden: Collection[str]) -> dict[str, A
 def _written(person: Person) -> str:
     """The person as a JSON text; the details stay letter for letter, so that no number changes."""
     one = person.contact
-    parts = [one.name, one.external_id, one.contact_id, one.emails, one.phones, person.links]
-    return f"{json.dumps(parts)[:-1]}, {person.details}]"
+    ids = [one.name, one.external_id, one.contact_id]
+    parts = json.dumps([*ids, one.emails, one.phones, dict(person.links)])
+    return f"{parts[:-1]}, {person.details}]"
 
 
 # --- what is searched by --------------------------------------------------------------------------

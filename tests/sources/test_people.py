@@ -222,6 +222,20 @@ def test_related_records_may_refer_to_any_part_of_a_record(people):
     assert only(source, Key.EXTERNAL_ID, "K2").details["orders"] == []
 
 
+def test_a_record_that_refers_twice_to_a_person_is_there_once_in_the_order_of_the_file(people):
+    anna = {"external_id": "K1", "emails": ["a@example.com", "b@example.com"]}
+    mails = [["b@example.com"], ["a@example.com", "B@example.com"], ["a@example.com"]]
+    source = people(
+        anna,
+        related=orders("to", "email"),
+        orders=[{"id": number, "to": addresses} for number, addresses in enumerate(mails)],
+    )
+
+    found = only(source, Key.EXTERNAL_ID, "K1").details["orders"]
+
+    assert [order["id"] for order in found] == [0, 1, 2]
+
+
 def test_a_record_may_belong_to_several_people(people):
     source = people(ANNA, BO, related=orders("who"), orders=[{"id": 1, "who": ["K1", "K2"]}])
 
