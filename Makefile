@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint format clean
+.PHONY: run test lint bench format clean
 
 run: export IMBOX_SETTINGS ?= examples/demo/imbox.toml
 # Opens the demo and nothing else; a server of your own has its key from its own settings.
@@ -21,6 +21,9 @@ lint: $(VENV)/developed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/installed
+	PYTHONPATH=. $(BIN)/python benchmarks/files.py
 
 format: $(VENV)/developed
 	$(BIN)/ruff format .
