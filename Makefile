@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench format clean
+.PHONY: run test lint format bench clean
 
 run: export IMBOX_SETTINGS ?= examples/demo/imbox.toml
 # Opens the demo and nothing else; a server of your own has its key from its own settings.
@@ -29,6 +29,11 @@ format: $(VENV)/developed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Takes a few minutes and 4 GB under the folder of temporary files; best on an idle machine.
+bench: $(VENV)/benched
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/files.py
+
 clean:
 	rm -rf $(VENV) examples/demo/shop.db
 
@@ -47,4 +52,8 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 $(VENV)/developed: $(VENV)/installed
 	$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/benched: $(VENV)/installed
+	$(BIN)/pip install --quiet --group bench
 	@touch $@

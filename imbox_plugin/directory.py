@@ -60,7 +60,8 @@ class Directory:
         until = time.monotonic() + self._time_limit
         findings = _agree(lookup, self._ask([lookup] * len(self.sources), until))
         best = best_match(findings)
-        if best is None:
+        if best is None or len(findings) == 1:
+            # Nobody is known, or no other source is left to be asked about the person.
             return findings
         known = replace(lookup, identities={**_identities(best), **lookup.identities})
         again = self._ask(map(partial(_remaining, known), self.sources, findings), until)
@@ -238,11 +239,13 @@ def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
     counts only as long as no e-mail address speaks against it and no source knows several people
     with it. Ids and e-mail addresses name one person.
     """
-    sure: list[frozenset[str]] = []
-    weak: list[frozenset[str]] = []
-    for match in filter(None, (finding.match for finding in findings)):
-        (weak if _by_phone_alone(match, lookup) else sure).append(_emails(match.contact))
-    known = frozenset().union(*sure)
+    matches = [finding.match for finding in findings if finding.match]
+    by_phone = [match for match in matches if _by_phone_alone(match, lookup)]
+    if not by_phone:
+        return findings
+    sure = [_emails(match.contact) for match in matches if match not in by_phone]
+    weak = [_emails(match.contact) for match in by_phone]
+    known = frozenset[str]().union(*sure)
     people = _people([known, *weak])
     person = next((addresses for addresses in people if addresses & known), frozenset())
     ambiguous = [finding for finding in findings if finding.outcome is Outcome.AMBIGUOUS]
@@ -251,7 +254,7 @@ def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
 
     def judged(finding: Finding) -> Finding:
         match = finding.match
-        if not match or not _by_phone_alone(match, lookup):
+        if match not in by_phone:
             return finding
         emails = _emails(match.contact)
         if emails & person:

@@ -34,6 +34,9 @@ _USEFUL = 1_024
 
 _ELLIPSIS = "…"
 
+# `json.dumps` would build an encoder for each of a card's many texts.
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
 _Part = TypeVar("_Part")
 _Leaf: TypeAlias = ListElement | TableElement | HtmlElement
 
@@ -247,4 +250,4 @@ def _cells_size(cells: Iterable[str]) -> int:
 
 
 def _text_size(text: str) -> int:
-    return _AROUND_TEXT + len(json.dumps(text, ensure_ascii=False).encode())
+    return _AROUND_TEXT + len(_as_json(text).encode())

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache, partial
 from importlib import resources
 from typing import Any, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo
@@ -21,6 +22,8 @@ _Style: TypeAlias = Literal["short", "medium", "long", "full"]
 _STYLES: tuple[_Style, ...] = get_args(_Style)
 _CONTAINERS = (Mapping, list, tuple)
 _MOST_LEVELS = 4
+#: days in memory, ten years of them
+_MOST_DAYS = 4096
 _MOST_DIGITS = 15
 
 # `fromisoformat` alone would also read a time out of 13 digits that are milliseconds.
@@ -54,12 +57,16 @@ class Formats:
         ValueError: the locale or the time zone is not known.
     """
 
-    __slots__ = ("_locale", "_sentences", "_timezone")
+    __slots__ = ("_currencies", "_day", "_locale", "_money", "_sentences", "_timezone")
 
     def __init__(self, locale: str, timezone: str | None = None) -> None:
         self._locale = _known_locale(locale)
         self._timezone = None if timezone is None else _known_timezone(timezone)
         self._sentences = _catalogue(self._locale.language)
+        self._currencies = numbers.list_currencies()
+        self._money = lru_cache(len(self._currencies))(partial(_money, self._locale))
+        # A day says nothing about anybody, and the same ones stand on many cards.
+        self._day = lru_cache(_MOST_DAYS)(partial(dates.format_date, locale=self._locale))
 
     def date(self, value: Any, format: str = "medium") -> str:  # noqa: A002 - layouts write it
         """The day of a date, a datetime or an ISO text.
@@ -75,7 +82,7 @@ class Formats:
         moment = self._moment(value)
         if moment is None:
             return self.text(value)
-        return dates.format_date(moment, style, locale=self._locale)
+        return self._day(_day(moment), style)
 
     def datetime(self, value: Any, format: str = "medium") -> str:  # noqa: A002 - layouts write it
         """The day and the time of a datetime or an ISO text; a mere date gives the day alone.
@@ -92,7 +99,7 @@ class Formats:
         moment = self._moment(value)
         if moment is None:
             return self.text(value)
-        day = dates.format_date(moment, style, locale=self._locale)
+        day = self._day(_day(moment), style)
         if not isinstance(moment, dt.datetime):
             return day
         time_style: _Style = "short"
@@ -140,7 +147,7 @@ class Formats:
         code = self.text(code).strip().upper()
         if not code:
             return self.number(value)
-        if not numbers.is_currency(code):
+        if code not in self._currencies:
             # Anything longer than a code may be a customer's data that a layout put here.
             culprit = f'"{code}"' if re.fullmatch("[A-Z]{3}", code) else "the code given"
             raise ValueError(f'currency: {culprit} is not an ISO 4217 code; write one like "SEK".')
@@ -148,7 +155,7 @@ class Formats:
         if amount is None:
             return self.text(value)
         try:
-            shown = numbers.format_currency(amount, code, locale=self._locale)
+            shown = self._money(code).apply(amount, self._locale, currency=code)
         except ArithmeticError:
             return self.text(value)
         return _LETTER_BEFORE_DIGIT.sub("\N{NO-BREAK SPACE}", shown)
@@ -271,6 +278,17 @@ def _from_iso(text: str) -> dt.date | None:
         return dt.datetime.fromisoformat(text)
     except ValueError:  # "0000-00-00", a leap second
         return None
+
+
+def _money(locale: Locale, code: str) -> numbers.NumberPattern:
+    """The locale's pattern for money, its symbol put in once; babel would for each amount."""
+    symbol = numbers.get_currency_symbol(code, locale).replace("'", "''")
+    standard: str = locale.currency_formats["standard"].pattern
+    return numbers.parse_pattern(standard.replace("¤", f"'{symbol}'"))
+
+
+def _day(moment: dt.date) -> dt.date:
+    return moment.date() if isinstance(moment, dt.datetime) else moment
 
 
 def _amount(value: Any) -> Decimal | None:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+    Sized,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -123,6 +131,10 @@ class _Method(ChainableUndefined):
 class _Environment(ImmutableSandboxedEnvironment):
     """Jinja in a sandbox, where `items` or `keys` of a mapping is the detail of that name."""
 
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        # A plain dict: each rendering copies it, and Jinja's own ChainMap is slow to copy.
+        return {**self.globals, **(d or {})}
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         if not isinstance(obj, Mapping):
             return super().getattr(obj, attribute)
@@ -184,6 +196,10 @@ class Templates:
             raise ValidationError("a text includes no files; use an html element")
         compiled = self._text.from_string(source)
         _check_names(tree)
+        if not _MARKS.search(source):
+            # A label or a header, most likely: it is the same on every card.
+            same = compiled.render()
+            return lambda _: same
         return compiled.render
 
     def markup(self, source: str) -> Text:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import phonenumbers
 import pytest
+from babel import numbers
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import ChainableUndefined
@@ -640,3 +641,20 @@ def test_every_identity_and_every_view_has_a_name(language):
 @pytest.mark.parametrize("language", LOCALES)
 def test_a_sentence_that_stands_in_a_row_has_a_label(language, sentence):
     assert {sentence, f"label_{sentence}"} <= catalogue(language).keys()
+
+
+@pytest.mark.parametrize("locale", ["sv", "en", "de_CH", "fr", "ar", "fa", "ja"])
+def test_money_reads_as_babel_writes_it_in_every_currency(locale):
+    formats = Formats(locale)
+    amount = Decimal("-1234567.895")
+
+    shown = {code: formats.currency(amount, code) for code in numbers.list_currencies()}
+
+    assert {code: squeezed(text) for code, text in shown.items()} == {
+        code: squeezed(numbers.format_currency(amount, code, locale=locale)) for code in shown
+    }
+
+
+def squeezed(text):
+    """A text without the space that Formats puts between a currency's letters and the digits."""
+    return text.replace("\N{NO-BREAK SPACE}", "")

@@ -116,10 +116,13 @@ def of_one(people: Sequence[Contact], lookup: Lookup, region: str | None) -> Seq
     return found if all(same_person(people[found[0]], people[at]) for at in found) else ()
 
 
-def forms_of(person: Contact, region: str | None) -> dict[str, str]:
+def forms_of(
+    person: Contact, region: str | None, wanted: frozenset[str] = FORM_NAMES
+) -> dict[str, str]:
     """The texts by which more can be asked about a person, by name.
 
-    Each identity as the record has it, of several the first, and its search forms.
+    Each identity as the record has it, of several the first, and those of its search forms that are
+    wanted: they are made of the normal form, which takes time.
     """
     own = {
         Key.EXTERNAL_ID: person.external_id,
@@ -127,6 +130,10 @@ def forms_of(person: Contact, region: str | None) -> dict[str, str]:
         Key.EMAIL: next(iter(person.emails), None),
         Key.PHONE: next(iter(person.phones), None),
     }
-    normal = {key: value and normal_form(key, value, region) for key, value in own.items()}
+    normal = {
+        key: value and normal_form(key, value, region)
+        for key, value in own.items()
+        if wanted & set(SEARCH_FORMS[key]) - {key.value}
+    }
     lookup = Lookup(View.CONTACT, {key: form for key, form in normal.items() if form})
     return {**search_forms(lookup), **{key.value: value for key, value in own.items() if value}}

@@ -471,7 +471,7 @@ class SqlSource(DataSource):
 
     def _values(self, person: Contact, row: _Row) -> dict[str, str | None]:
         """What the related statements of a person bind; None: the person has no such thing."""
-        own = forms_of(person, self.context.default_region)
+        own = forms_of(person, self.context.default_region, self._related_names)
         values = {**{column: written(value) for column, value in row.items()}, **own}
         return {name: values.get(name) for name in self._related_names}
 

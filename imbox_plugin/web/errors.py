@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import orjson
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
@@ -51,8 +51,7 @@ def install(app: Flask) -> None:
 
 def json_response(document: Any, mimetype: str = "application/json") -> Response:
     """A document as UTF-8 JSON, its keys in their order."""
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    return Response(body, mimetype=mimetype)
+    return Response(orjson.dumps(document), mimetype=mimetype)
 
 
 def _refused(refusal: Refusal) -> Response:

@@ -1,0 +1,1 @@
+"""Settings for gunicorn beyond the command line: none, where the project has a file of its own."""
