@@ -124,6 +124,11 @@ class _Link:
         for writer in self._writers:
             writer.close()
 
+    async def closed(self):
+        for writer in self._writers:
+            with suppress(OSError):
+                await writer.wait_closed()
+
     def reset(self):
         for writer in self._writers:
             with suppress(OSError):  # it is closed already
@@ -145,6 +150,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._fault = Fault()
         self._listener = None
+        self._turning = asyncio.Lock()
         self._links = set()
         # Bound but not listening, it keeps the port while nobody listens.
         self._place = socket.socket()
@@ -163,13 +169,14 @@ class Proxy:
         self.strike(Fault())
 
     async def _turn(self, fault):
-        self._fault, self.struck = fault, 0
-        if fault.refuses:
-            self._hang_up()
-        elif not self._listener:
-            self._listener = await asyncio.start_server(
-                self._connected, "127.0.0.1", self.port, reuse_port=True
-            )
+        async with self._turning:
+            self._fault, self.struck = fault, 0
+            if fault.refuses:
+                self._hang_up()
+            elif not self._listener:
+                self._listener = await asyncio.start_server(
+                    self._connected, "127.0.0.1", self.port, reuse_port=True
+                )
 
     def _hang_up(self):
         if self._listener:
@@ -193,6 +200,7 @@ class Proxy:
                 self._pump(_Stream(link, theirs[0], writer, self._random)),
             )
         finally:
+            await link.closed()
             self._links.discard(link)
 
     async def _pump(self, stream):
