@@ -22,9 +22,6 @@ lint: $(VENV)/developed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/installed
-	PYTHONPATH=. $(BIN)/python benchmarks/files.py
-
 format: $(VENV)/developed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

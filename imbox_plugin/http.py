@@ -327,6 +327,8 @@ class Client:
             raise Redirected
         # Also of a refusal: a connection can be used again once it is read to its end.
         body = b"".join(iter(partial(response.raw.read, _CHUNK, decode_content=False), b""))
+        if not body and _lacks_its_body(response):
+            raise http.client.IncompleteRead(b"")
         body = _unpacked(body, response.headers.get("Content-Encoding", ""), self._size_limit)
         answer = Answer(response.status_code, headers=response.headers)
         return replace(answer, document=_document(body)) if answer.ok and body.strip() else answer
@@ -421,6 +423,16 @@ def _refusal(status: int, retry_after: float | None) -> str:
     )
 
 
+def _lacks_its_body(response: requests.Response) -> bool:
+    """Whether an empty body may be a connection that broke off; it would mean "not known"."""
+    return (
+        response.status_code in _SUCCESSES
+        and response.status_code != http.client.NO_CONTENT
+        and "Content-Length" not in response.headers
+        and "Transfer-Encoding" not in response.headers
+    )
+
+
 def _unpacked(body: bytes, encoding: str, most: int) -> bytes:
     is_whole = True
     match encoding.strip().lower():
@@ -502,6 +514,8 @@ class _Wire(io.RawIOBase):
         self._raw = raw
         self._deadline = deadline
         self._most = most
+        #: whether the server has hung up
+        self.is_over = False
 
     def readable(self) -> bool:
         return True
@@ -512,6 +526,7 @@ class _Wire(io.RawIOBase):
             count: int | None = self._raw.readinto(buffer)
         except TimeoutError:
             raise TooSlow from None
+        self.is_over = count == 0
         self._most -= count or 0
         if self._most < 0:
             raise TooLarge
@@ -530,7 +545,14 @@ class _Incoming(http.client.HTTPResponse):
         # The connection has just set what is left of the time.
         deadline = time.monotonic() + (sock.gettimeout() or 0)
         raw: Any = self.fp
-        self.fp = io.BufferedReader(_Wire(sock, raw.detach(), deadline, most))
+        self._wire = _Wire(sock, raw.detach(), deadline, most)
+        self.fp = io.BufferedReader(self._wire)
+
+    def begin(self) -> None:
+        """Read status and headers; the library takes an end in the midst of them for theirs."""
+        super().begin()
+        if self._wire.is_over:
+            raise http.client.IncompleteRead(b"")
 
 
 class _Connection(HTTPConnection):

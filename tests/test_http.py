@@ -365,7 +365,17 @@ def test_a_server_that_is_not_there_is_told_with_the_kind_of_failure_alone():
 
 
 @pytest.mark.parametrize(
-    "script", [b"", b"SSH-2.0-hello\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"]
+    "script",
+    [
+        b"",
+        b"SSH-2.0-hello\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+        # What the library takes for a whole answer without a body.
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-",
+        b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n",
+    ],
 )
 def test_a_connection_that_breaks_off_is_told(script):
     def play(wire):

@@ -11,8 +11,8 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -346,7 +346,7 @@ class SqlSource(DataSource):
         statement = self._find[key]
         forms = search_forms(lookup.by(key))
         deadline = time.monotonic() + self._time_limit
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             try:
                 found = self._run(connection, statement, forms)
             except _UnfitValueError:
@@ -401,6 +401,16 @@ class SqlSource(DataSource):
             sql = f"SELECT * FROM (\n{sql}\n) AS found LIMIT {most}"  # noqa: S608 - the settings' own
         return _Statement(place, text(sql), names)
 
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        connection = self._connect()
+        try:
+            yield connection
+        finally:
+            # It hangs up when it cannot end the transaction, and what was read stays read.
+            with suppress(Exception):  # drivers raise more than their own errors
+                connection.close()
+
     def _connect(self) -> Connection:
         try:
             return self._engine.connect()
@@ -434,7 +444,7 @@ class SqlSource(DataSource):
         return _Result(columns, tuple(dict(zip(columns, row, strict=True)) for row in rows))
 
     def _probe(self, statement: _Statement) -> tuple[str, ...]:
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             return self._run(connection, statement, dict.fromkeys(statement.names)).columns
 
     def _related_rows(
