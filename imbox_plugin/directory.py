@@ -240,11 +240,11 @@ def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
     with it. Ids and e-mail addresses name one person.
     """
     matches = [finding.match for finding in findings if finding.match]
-    by_phone = [match for match in matches if _by_phone_alone(match, lookup)]
+    by_phone = {id(match) for match in matches if _by_phone_alone(match, lookup)}
     if not by_phone:
         return findings
-    sure = [_emails(match.contact) for match in matches if match not in by_phone]
-    weak = [_emails(match.contact) for match in by_phone]
+    sure = [_emails(match.contact) for match in matches if id(match) not in by_phone]
+    weak = [_emails(match.contact) for match in matches if id(match) in by_phone]
     known = frozenset[str]().union(*sure)
     people = _people([known, *weak])
     person = next((addresses for addresses in people if addresses & known), frozenset())
@@ -254,7 +254,7 @@ def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
 
     def judged(finding: Finding) -> Finding:
         match = finding.match
-        if match not in by_phone:
+        if not match or id(match) not in by_phone:
             return finding
         emails = _emails(match.contact)
         if emails & person:

@@ -185,7 +185,7 @@ class Guard:
         breaker: keeps questions from a source that fails.
     """
 
-    def __init__(self, threads: int = 8, breaker: Breaker | None = None) -> None:
+    def __init__(self, threads: int = 16, breaker: Breaker | None = None) -> None:
         self.breaker = breaker or Breaker()
         self._pool = _Pool(threads)
 

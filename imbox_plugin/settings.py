@@ -291,7 +291,7 @@ class SourceSchema(Schema):
     enrich = _Enrich(load_default=SHARED_KEYS)
     threads = fields.Integer(
         strict=True,
-        load_default=8,
+        load_default=16,
         validate=validate.Range(min=1, max=100, error="must be from 1 to 100"),
     )
     breaker = fields.Nested(_BreakerSchema, load_default=dict)

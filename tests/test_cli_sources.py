@@ -101,7 +101,7 @@ def test_every_built_in_type_is_listed_below_its_kind_without_any_settings(liste
 def test_an_option_is_listed_with_its_form_its_default_and_its_meaning(listed):
     lines = listed()
 
-    assert line_of(lines, "pool_size").startswith("pool_size      whole number, default 5: connec")
+    assert line_of(lines, "pool_size").startswith("pool_size      whole number, default 16: connec")
     assert "value, secret: of the database" in " ".join(lines)
     assert '    message  text, default "": what is written for the agent to send' in lines
     assert "      external_id  text" in lines

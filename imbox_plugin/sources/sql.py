@@ -283,7 +283,7 @@ class SqlSource(DataSource):
         )
         pool_size = fields.Integer(
             strict=True,
-            load_default=5,
+            load_default=16,
             metadata={"help": "connections at most, for each process of the server"},
             validate=validate.Range(min=1, max=100, error="must be from 1 to 100"),
         )
