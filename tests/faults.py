@@ -172,16 +172,21 @@ class Proxy:
         async with self._turning:
             self._fault, self.struck = fault, 0
             if fault.refuses:
-                self._hang_up()
+                await self._hang_up()
             elif not self._listener:
                 self._listener = await asyncio.start_server(
                     self._connected, "127.0.0.1", self.port, reuse_port=True
                 )
 
-    def _hang_up(self):
+    async def _hang_up(self):
         if self._listener:
-            self._listener.close()
-            self._listener = None
+            listener, self._listener = self._listener, None
+            for place in listener.sockets:
+                self._loop.remove_reader(place)
+            # asyncio drops what was accepted, and is no connection yet when its server closes.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            listener.close()
         self.struck += 1
         for link in self._links:
             link.reset()
@@ -193,6 +198,8 @@ class Proxy:
             writer.transport.abort()
             return
         link = _Link(writer, theirs[1])
+        if self._fault.refuses:
+            link.reset()
         self._links.add(link)
         try:
             await asyncio.gather(
@@ -214,10 +221,10 @@ class Proxy:
 
     async def _stop(self):
         self._fault = Fault()
-        self._hang_up()
+        await self._hang_up()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others, timeout=_LONG / 10)
-            self._hang_up()
+            await self._hang_up()
         # What was aborted is closed in the next round of the loop.
         await asyncio.sleep(0)
 
