@@ -437,7 +437,9 @@ def test_no_thread_ever_sees_half_of_a_file(path, indexed, by_rename):
     rows = 300
 
     def generation(number):
-        return "".join(f"all {number} {row}\n" for row in range(rows))
+        # Each of another size: two of one size, written in one tick of the file system's clock,
+        # look like the same file to everybody.
+        return "".join(f"all {number} {row}{' ' * number}\n" for row in range(rows))
 
     write(path, generation(0))
     # A file is looked at by every question, and never waited for but while it is written.
