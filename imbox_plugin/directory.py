@@ -23,6 +23,7 @@ from imbox_plugin.model import (
 )
 from imbox_plugin.resilience import Call, Guard, NoAnswer
 from imbox_plugin.sources import DataSource, SourceError
+from imbox_plugin.sources.records import same_person
 
 _log = logging.getLogger(__name__)
 
@@ -295,15 +296,9 @@ def _distinct(contacts: Iterable[Contact]) -> list[Contact]:
     """The different people among rows: the same external id, or all equal, is one person."""
     people: list[Contact] = []
     for contact in contacts:
-        if not any(_same(contact, person) for person in people):
+        if not any(same_person(contact, person) for person in people):
             people.append(contact)
     return people
-
-
-def _same(one: Contact, other: Contact) -> bool:
-    if one.external_id and other.external_id:
-        return one.external_id == other.external_id
-    return one == other
 
 
 def _where(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,7 @@ from marshmallow import ValidationError, validates
 
 from imbox_plugin import tabular
 from imbox_plugin.sources import Contact, DataSource, Lookup, Schema, SourceContext, fields
-from imbox_plugin.sources.people import (
-    People,
-    Person,
-    Related,
-    check_path,
-    check_related,
-    link_key,
-)
+from imbox_plugin.sources.people import check_path, check_related
 from imbox_plugin.sources.tables import (
     COLUMNS_HELP,
     KEY_HELP,
@@ -27,8 +19,7 @@ from imbox_plugin.sources.tables import (
     ColumnsSchema,
     TableRow,
     as_file_errors,
-    read_people,
-    read_related,
+    people_in,
     searchable,
 )
 
@@ -99,19 +90,7 @@ class CsvSource(DataSource):
     def __init__(self, options: Mapping[str, Any], context: SourceContext) -> None:
         super().__init__(options, context)
         self.keys = searchable(options["columns"])
-        self._people = People(
-            context,
-            context.folder / options["file"],
-            partial(_people, options),
-            options=options,
-            related={
-                name: Related(
-                    context.folder / one["file"], partial(_related, one), link_key(one["to"])
-                )
-                for name, one in options["related"].items()
-            },
-            cure="correct columns",
-        )
+        self._people = people_in(context, options, _rows)
 
     def find(self, lookup: Lookup) -> Sequence[Contact]:
         """Everyone of the file with that identity."""
@@ -124,18 +103,6 @@ class CsvSource(DataSource):
     def close(self) -> None:
         """Close the files."""
         self._people.close()
-
-
-def _people(options: Mapping[str, Any], file: Path) -> Iterator[Person]:
-    columns = options["columns"]
-    links = {name: one["to"] for name, one in options["related"].items()}
-    wanted = [header for headers in columns.values() for header in headers]
-    return read_people(file.name, _rows(options, file, wanted), columns, links)
-
-
-def _related(options: Mapping[str, Any], file: Path) -> Iterator[tuple[Sequence[str], str]]:
-    key = options["key"]
-    return read_related(file.name, _rows(options, file, [key]), key)
 
 
 def _rows(options: Mapping[str, Any], file: Path, wanted: Sequence[str]) -> Iterator[TableRow]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,7 @@ from marshmallow import ValidationError, validates, validates_schema
 
 from imbox_plugin.files import FileError
 from imbox_plugin.sources import Contact, DataSource, Lookup, Schema, SourceContext, fields
-from imbox_plugin.sources.people import (
-    People,
-    Person,
-    Related,
-    check_path,
-    check_related,
-    link_key,
-)
+from imbox_plugin.sources.people import check_path, check_related
 from imbox_plugin.sources.records import text
 from imbox_plugin.sources.tables import (
     COLUMNS_HELP,
@@ -29,8 +21,7 @@ from imbox_plugin.sources.tables import (
     TO_HELP,
     ColumnsSchema,
     TableRow,
-    read_people,
-    read_related,
+    people_in,
     searchable,
 )
 from imbox_plugin.tabular import cleaned, filled
@@ -98,21 +89,7 @@ class ExcelSource(DataSource):
     def __init__(self, options: Mapping[str, Any], context: SourceContext) -> None:
         super().__init__(options, context)
         self.keys = searchable(options["columns"])
-        self._people = People(
-            context,
-            context.folder / options["file"],
-            partial(_people, options),
-            options=options,
-            related={
-                name: Related(
-                    context.folder / (one["file"] or options["file"]),
-                    partial(_related, one),
-                    link_key(one["to"]),
-                )
-                for name, one in options["related"].items()
-            },
-            cure="correct columns",
-        )
+        self._people = people_in(context, options, _rows)
 
     def find(self, lookup: Lookup) -> Sequence[Contact]:
         """Everyone of the sheet with that identity."""
@@ -127,19 +104,11 @@ class ExcelSource(DataSource):
         self._people.close()
 
 
-def _people(options: Mapping[str, Any], file: Path) -> Iterator[Person]:
-    links = {name: one["to"] for name, one in options["related"].items()}
-    return read_people(file.name, _rows(options["sheet"], file), options["columns"], links)
-
-
-def _related(options: Mapping[str, Any], file: Path) -> Iterator[tuple[Sequence[str], str]]:
-    return read_related(file.name, _rows(options["sheet"], file), options["key"])
-
-
-def _rows(sheet: str | None, file: Path) -> Iterator[TableRow]:
+def _rows(options: Mapping[str, Any], file: Path, _wanted: Sequence[str]) -> Iterator[TableRow]:
     """The rows of a sheet that are not blank, the headers first."""
     import python_calamine as calamine  # noqa: PLC0415 - an extra
 
+    sheet = options["sheet"]
     try:
         with calamine.load_workbook(file) as workbook:
             names = workbook.sheet_names

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 from marshmallow import Schema, ValidationError, validates
 
 from imbox_plugin import tabular
 from imbox_plugin.files import FileError
 from imbox_plugin.model import Contact, Key
-from imbox_plugin.sources.people import Person, Texts, identities, link_key
+from imbox_plugin.sources.base import SourceContext
+from imbox_plugin.sources.people import People, Person, Related, Texts, identities, link_key
 from imbox_plugin.sources.records import texts
 from imbox_plugin.tabular import Header, TableError
 
@@ -34,6 +37,11 @@ class TableRow(NamedTuple):
     cells: Sequence[str]
     #: the same as more than texts; empty: they are texts
     values: Sequence[Any] = ()
+
+
+#: the rows of a file by the options that tell how to read it, the headers first; the last argument
+#: has the headers that must be among them
+ReadRows: TypeAlias = Callable[[Mapping[str, Any], Path, Sequence[str]], Iterator[TableRow]]
 
 
 class ColumnsSchema(Schema):
@@ -176,3 +184,36 @@ def _person(
             for name, to in links.items()
         },
     )
+
+
+def people_in(context: SourceContext, options: Mapping[str, Any], rows: ReadRows) -> People:
+    """The people of a table and what belongs to them, in the same file where no other is named."""
+    return People(
+        context,
+        context.folder / options["file"],
+        partial(_people, rows, options),
+        options=options,
+        related={
+            name: Related(
+                context.folder / (one["file"] or options["file"]),
+                partial(_related, rows, one),
+                link_key(one["to"]),
+            )
+            for name, one in options["related"].items()
+        },
+        cure="correct columns",
+    )
+
+
+def _people(rows: ReadRows, options: Mapping[str, Any], file: Path) -> Iterator[Person]:
+    columns = options["columns"]
+    links = {name: one["to"] for name, one in options["related"].items()}
+    wanted = [header for headers in columns.values() for header in headers]
+    return read_people(file.name, rows(options, file, wanted), columns, links)
+
+
+def _related(
+    rows: ReadRows, options: Mapping[str, Any], file: Path
+) -> Iterator[tuple[Sequence[str], str]]:
+    key = options["key"]
+    return read_related(file.name, rows(options, file, [key]), key)
