@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format bench screenshots clean
 
 run: export IMBOX_SETTINGS ?= examples/demo/imbox.toml
 # Opens the demo and nothing else; a server of your own has its key from its own settings.
@@ -30,6 +30,10 @@ format: $(VENV)/developed
 bench: $(VENV)/benched
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/files.py
+	$(BIN)/python benchmarks/overload.py
+
+screenshots: $(VENV)/developed
+	$(BIN)/python -m tools.screenshots
 
 clean:
 	rm -rf $(VENV) examples/demo/shop.db

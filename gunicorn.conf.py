@@ -2,16 +2,22 @@
 
 import logging
 import os
+import re
+
+from gunicorn.workers.gthread import ThreadWorker
 
 from imbox_plugin.app import create_app
 from imbox_plugin.settings import SettingsError
+from imbox_plugin.web import health
+from imbox_plugin.web.overload import places
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
 # An answer waits for databases, not for the processor: threads wait well.
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-threads = int(os.environ.get("WEB_THREADS", "16"))
+# Some more than may have work: what is too much takes a thread to be refused, and so do probes.
+threads = places(os.environ) + 4
 
 # Seconds. A worker that has stopped altogether is replaced; an answer has its own deadline.
 timeout = 30
@@ -29,6 +35,16 @@ access_log_format = '%(t)s "%(m)s %(U)s" %(s)s %(B)s %(D)sus'
 control_socket_disable = True
 
 
+_TICKET = re.compile(r"/open/[^/]{32,}")
+
+
+def ticketless(record: logging.LogRecord) -> bool:
+    """Leave a link ticket out of the access log: whoever has it can open it."""
+    if isinstance(record.args, dict):
+        record.args["U"] = _TICKET.sub("/open/-", record.args.get("U") or "")
+    return True
+
+
 def unquoted(record: logging.LogRecord) -> bool:
     """Leave out a request that gunicorn could not read: it would quote identity and key."""
     if str(record.msg).startswith("Invalid request from"):
@@ -41,7 +57,17 @@ def unquoted(record: logging.LogRecord) -> bool:
 def on_starting(_server: object) -> None:
     """Say once, and readably, what is wrong with the settings; each worker would say it again."""
     logging.getLogger("gunicorn.error").addFilter(unquoted)
+    logging.getLogger("gunicorn.access").addFilter(ticketless)
     try:
         create_app()
     except SettingsError as error:
         raise SystemExit(str(error)) from None
+
+
+def post_worker_init(worker: ThreadWorker) -> None:
+    """See to what only a worker can know, or may begin."""
+    # One that was told to stop is no longer ready, whatever it still answers.
+    health.ready_while(worker.wsgi, lambda: worker.alive)
+    if courier := worker.wsgi.extensions["imbox_plugin"].courier:
+        # What an earlier process left behind is delivered before anything new comes.
+        courier.start()

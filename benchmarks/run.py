@@ -13,7 +13,6 @@ import argparse
 import http.client
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -28,11 +27,12 @@ from pathlib import Path
 import shop
 from chart import bars
 from load import load, request
-from stages import lookup_costs, stages
+from stages import find_costs, lookup_costs, stages
 
 HERE = Path(__file__).parent
 FLOOR = "bare Flask, text of the card"
 OURS = "this server, nothing cached"
+WARM = "this server, cache warm"
 _PEOPLE = 10_000
 _TARGETS = 1_000
 _CONNECTIONS = (1, 16)
@@ -53,12 +53,14 @@ class Server:
     #: asked for instead of the look-up's
     path: str | None = None
     checkout: Path = HERE.parent
+    settings: str = "uncached.toml"
 
 
 SERVERS = (
     Server(FLOOR, (*_GUNICORN, "floor:app"), "/imbox"),
     Server("bare Flask, jsonify", (*_GUNICORN, "floor:app"), "/jsonify"),
     Server(OURS, (*_GUNICORN, "wsgi:app")),
+    Server(WARM, (*_GUNICORN, "wsgi:app"), settings="imbox.toml"),
     Server("FastAPI + pydantic + nh3", (*_UVICORN, "fastapi_app:app")),
 )
 
@@ -74,12 +76,21 @@ def main() -> None:
     options = parser.parse_args()
     servers = list(SERVERS)
     if options.before:
+        knows_caches = (options.before / "imbox_plugin" / "cache.py").exists()
         servers.append(
-            Server("the other checkout", (*_GUNICORN, "wsgi:app"), checkout=options.before)
+            Server(
+                "the other checkout",
+                (*_GUNICORN, "wsgi:app"),
+                checkout=options.before,
+                settings="uncached.toml" if knows_caches else "imbox.toml",
+            )
         )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(HERE / "imbox.toml", folder)
+        settings = (HERE / "imbox.toml").read_text("utf-8")
+        (folder / "imbox.toml").write_text(settings, "utf-8")
+        uncached = settings.replace('name = "shop"\n', 'name = "shop"\ncache = false\n')
+        (folder / "uncached.toml").write_text(uncached, "utf-8")
         shop.build(folder / "shop.db", _PEOPLE)
         targets = shop.questions(_PEOPLE, _TARGETS)
         requests(
@@ -91,8 +102,11 @@ def main() -> None:
             picture=options.picture,
         )
         print("\nOne stage after the other, in one thread" + " " * 13 + "us")
-        for stage, spent in stages(folder / "imbox.toml", targets).items():
+        for stage, spent in stages(folder / "uncached.toml", targets).items():
             print(f"  {stage:44}{spent:9.0f}")
+        print("\nOne look-up of the directory" + " " * 25 + "us")
+        for place, spent in find_costs(folder, targets).items():
+            print(f"  {place:44}{spent:9.0f}")
         costs = lookup_costs(folder, options.people)
         print("\nOne look-up in SQLite by an index, with ten orders    us")
         for people, spent in costs.items():
@@ -127,6 +141,10 @@ def requests(
             for server, port in zip(servers, ports, strict=True):
                 paths = [server.path] if server.path else targets
                 asked = [request(path, shop.AUTHORIZATION) for path in paths]
+                if server.name == WARM:
+                    # The others had their turns meanwhile, and what was asked then is too old.
+                    for path in paths:
+                        _get(port, path)
                 for connections in _CONNECTIONS:
                     answered = load(port, asked, connections, seconds)
                     rates.setdefault((server.name, connections), []).append(len(answered) / seconds)
@@ -158,7 +176,7 @@ def serving(server: Server, folder: Path, core: int) -> Iterator[int]:
     environ = {
         **os.environ,
         "PYTHONPATH": f"{server.checkout}{os.pathsep}{HERE}",
-        "IMBOX_SETTINGS": str(folder / "imbox.toml"),
+        "IMBOX_SETTINGS": str(folder / server.settings),
         "IMBOX_BENCH_KEY": shop.KEY,
         "IMBOX_BENCH_SHOP": str(folder / "shop.db"),
         "IMBOX_BENCH_CARD": str(folder / "card.json"),

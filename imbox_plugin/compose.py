@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from imbox_plugin.fit import Fit
@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 _Leaf: TypeAlias = ListElement | TableElement | HtmlElement
 
+_NO_LINKS: Mapping[str, Link] = MappingProxyType({})
+
 
 class Composer:
     """Makes the replies of one panel. Built once at start, used from many threads.
@@ -72,12 +74,27 @@ class Composer:
         self._notices = Notices(formats)
         self._documented = documented
 
-    def compose(self, lookup: Lookup, findings: Sequence[Finding], link: Link | None) -> Reply:
-        """The card for one lookup; it says why where it shows less than it could."""
+    def compose(
+        self,
+        lookup: Lookup,
+        findings: Sequence[Finding],
+        link: Link | None,
+        links: Mapping[str, Link] = _NO_LINKS,
+    ) -> Reply:
+        """The card for one lookup; it says why where it shows less than it could.
+
+        Args:
+            lookup: what ImBox asked.
+            findings: what the sources answered.
+            link: the contact link.
+            links: every link that applies, by name, for layouts to show.
+        """
         matches = [finding.match for finding in findings if finding.match]
         leader = best_match(findings)
         reasons = list(self._notices.about(lookup, findings))
-        blocks = list(self._person(lookup, matches, leader, reasons)) if leader else []
+        failed: list[str] = []
+        blocks = list(self._person(lookup, matches, leader, links, failed)) if leader else []
+        reasons += [self._notices.row("element_failed", block=name) for name in failed]
         footer = None
         if self._documented:
             blocks = list(self._documented_shapes(blocks))
@@ -93,62 +110,45 @@ class Composer:
         return self._fit.card(Reply(), [self._notices.row("card_failed")])
 
     def _person(
-        self, lookup: Lookup, matches: Sequence[Match], leader: Match, reasons: list[Row]
+        self,
+        lookup: Lookup,
+        matches: Sequence[Match],
+        leader: Match,
+        links: Mapping[str, Link],
+        failed: list[str],
     ) -> Iterator[Block]:
-        """The blocks about the person found; where one fails, it is said in `reasons`."""
+        """The blocks about the person found; the names of those that failed go to `failed`."""
         by_source = {match.source: match for match in matches}
-        contacts = {match.source: _details(match.contact) for match in matches}
-        asked = _asked(lookup)
+        common = {**common_values(lookup, matches), "links": links}
         for layout in self._blocks:
             match = by_source.get(layout.source) if layout.source else leader
             if match is None or lookup.view not in layout.views:
                 continue
-            values = {
-                "contact": contacts[match.source],
-                "contacts": contacts,
-                "lookup": asked,
-                "match": {
-                    "source": match.source,
-                    "key": match.key.value,
-                    "age": match.age,
-                    "via": match.via,
-                },
-            }
-            yield from self._block(layout, values, match.source, reasons)
+            values = values_about(match, common)
+            yield from self._block(layout, values, match.source, failed)
         shown = {name for layout in self._blocks for name in (layout.source, *layout.others)}
         if None not in shown:
             for match in matches:
                 if match.source not in shown:
-                    yield from self._default_block(match, reasons)
+                    yield from self._default_block(match, failed)
 
     def _block(
-        self, layout: BlockLayout, values: Values, source: str, reasons: list[Row]
+        self, layout: BlockLayout, values: Values, source: str, failed: list[str]
     ) -> Iterator[Block]:
         """The block, unless it is empty; a part that fails leaves the rest standing."""
         wanted, name = False, source
-        with self._apart(layout.path, source, reasons):
+        with _Apart(layout.path, source, failed):
             wanted = _wanted(layout.when, values)
         if not wanted:
             return
-        with self._apart(layout.path, source, reasons):
+        with _Apart(layout.path, source, failed):
             name = self._fit.text(layout.name(values)).strip() or source
         data: list[Element] = []
         for element in layout.data:
-            with self._apart(element.path, name, reasons):
+            with _Apart(element.path, name, failed):
                 data.extend(self._elements(element, values))
         if data:
             yield Block(name, layout.icon, tuple(data))
-
-    @contextmanager
-    def _apart(self, place: str, block: str, reasons: list[Row]) -> Iterator[None]:
-        """What fails inside leaves the card standing, and is said in `reasons`."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001
-            # A layout is the integrator's program over data nobody has seen before. The message
-            # may hold data, so only its kind is logged.
-            _log.error("%s cannot be shown: %s", place, type(error).__name__)
-            reasons.append(self._notices.row("element_failed", block=block))
 
     def _elements(self, layout: ElementLayout, values: Values) -> Iterator[Element]:
         """What one element of the layout gives, which is nothing when it is not wanted."""
@@ -176,11 +176,8 @@ class Composer:
         wanted = [
             (row, inner) for inner in items for row in layout.rows if _wanted(row.when, inner)
         ]
-        most = self._fit.most_items()
-        rows = [
-            Row(self._fit.text(row.label(inner)), self._fit.text(row.text(inner)))
-            for row, inner in wanted[:most]
-        ]
+        fit, most = self._fit.text, self._fit.most_items()
+        rows = [Row(fit(row.label(inner)), fit(row.text(inner))) for row, inner in wanted[:most]]
         if rows:
             yield self._fit.rows(rows, len(wanted) - most)
 
@@ -191,11 +188,9 @@ class Composer:
         if not columns:
             return
         most = self._fit.most_rows(len(columns))
-        rows = [
-            tuple(self._fit.text(column.text(inner)) for column in columns)
-            for inner in items[:most]
-        ]
-        headers = [self._fit.text(column.header(values)) for column in columns]
+        fit, cells = self._fit.text, [column.text for column in columns]
+        rows = [tuple([fit(cell(inner)) for cell in cells]) for inner in items[:most]]
+        headers = [fit(column.header(values)) for column in columns]
         yield self._fit.table(headers, rows, len(items) - most)
 
     def _html(
@@ -207,7 +202,9 @@ class Composer:
             if layout.trusted:
                 clean = self._fit.trusted(markup)
             else:
-                clean = self._sanitizer.clean(self._fit.markup(markup))
+                clean = self._fit.markup(markup)
+                if clean != markup or not layout.markup.clean:
+                    clean = self._sanitizer.clean(clean)
             if clean.strip():
                 yield HtmlElement(clean)
         yield from self._more_items(len(items) - most)
@@ -230,10 +227,10 @@ class Composer:
         if left_out > 0:
             yield ListElement((Row("…", self._fit.more(left_out)),))
 
-    def _default_block(self, match: Match, reasons: list[Row]) -> Iterator[Block]:
+    def _default_block(self, match: Match, failed: list[str]) -> Iterator[Block]:
         """What a source without a layout shows: its texts as a list, its records as tables."""
         data: list[Element] = []
-        with self._apart(f"the default block of {match.source}", match.source, reasons):
+        with _Apart(f"the default block of {match.source}", match.source, failed):
             data.extend(self._default_elements(match.contact))
         if data:
             yield Block(match.source, "contact_page", tuple(data))
@@ -299,6 +296,52 @@ class Composer:
                 yield self._fit.rows(rows)
         else:
             yield element
+
+
+class _Apart:
+    """What fails inside leaves the card standing, and the block's name is added to `failed`.
+
+    A generator would say the same in less, and take three times as long, a dozen times a card.
+    """
+
+    __slots__ = ("_block", "_failed", "_place")
+
+    def __init__(self, place: str, block: str, failed: list[str]) -> None:
+        self._place = place
+        self._block = block
+        self._failed = failed
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
+        if kind is None or not issubclass(kind, Exception):
+            return False
+        # A layout is the integrator's program over data nobody has seen before. The message may
+        # hold data, so only its kind is logged.
+        _log.error("%s cannot be shown: %s", self._place, kind.__name__)
+        self._failed.append(self._block)
+        return True
+
+
+def common_values(lookup: Lookup, matches: Iterable[Match]) -> Values:
+    """What layouts and conditions read whomever they are about."""
+    contacts = {match.source: _details(match.contact) for match in matches}
+    return {"contacts": contacts, "lookup": _asked(lookup)}
+
+
+def values_about(match: Match, common: Values) -> Values:
+    """What layouts and conditions read about one match."""
+    return {
+        **common,
+        "contact": common["contacts"][match.source],
+        "match": {
+            "source": match.source,
+            "key": match.key.value,
+            "age": match.age,
+            "via": match.via,
+        },
+    }
 
 
 def _wanted(when: Expression | None, values: Values) -> bool:

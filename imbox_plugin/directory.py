@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
+from imbox_plugin.cache import Cache, Recollection
 from imbox_plugin.identity import carries, normal_email, normal_form
 from imbox_plugin.model import (
     Contact,
@@ -28,6 +29,7 @@ from imbox_plugin.sources.records import same_person
 _log = logging.getLogger(__name__)
 
 _NO_GUARDS: Mapping[str, Guard] = MappingProxyType({})
+_NO_CACHES: Mapping[str, Cache] = MappingProxyType({})
 
 
 class Directory:
@@ -37,6 +39,7 @@ class Directory:
         sources: in the order of the settings, which is the order of the card.
         guards: by the name of the source, for those that are asked by other panels as well.
         time_limit: seconds for all of it.
+        caches: by the name of the source, for those whose answers are kept.
     """
 
     def __init__(
@@ -44,9 +47,11 @@ class Directory:
         sources: Iterable[DataSource],
         guards: Mapping[str, Guard] = _NO_GUARDS,
         time_limit: float = 2.4,
+        caches: Mapping[str, Cache] = _NO_CACHES,
     ) -> None:
         self.sources = tuple(sources)
         self.guards = tuple(guards.get(own.context.name) or Guard() for own in self.sources)
+        self._caches = tuple(caches.get(own.context.name) for own in self.sources)
         self._time_limit = time_limit
 
     def find(self, lookup: Lookup) -> tuple[Finding, ...]:
@@ -76,45 +81,103 @@ class Directory:
 
     def _ask(self, lookups: Iterable[Lookup], until: float) -> tuple[Finding, ...]:
         """Ask all sources at once, each its own question; then wait for one after the other."""
-        asked = [
-            _start(source, guard, lookup, until)
-            for source, guard, lookup in zip(self.sources, self.guards, lookups, strict=True)
+        # All look into their caches before the first of them waits for one.
+        questions = [
+            _read(source, cache, lookup)
+            for source, cache, lookup in zip(self.sources, self._caches, lookups, strict=True)
         ]
+        for question, guard in zip(questions, self.guards, strict=True):
+            _start(question, guard, until)
         try:
-            return tuple(_finish(finding, call, until) for finding, call in asked)
+            return tuple(_finish(question, until) for question in questions)
         except BaseException:
-            for _, call in asked:
-                if call:
-                    call.leave()
+            for question in questions:
+                if question.call:
+                    question.call.leave()
             raise
 
 
-def _start(
-    source: DataSource, guard: Guard, lookup: Lookup, until: float
-) -> tuple[Finding, Call | None]:
-    """Put a question to one source; what is to be said of it already, and the call under way."""
+@dataclass(slots=True)
+class _Question:
+    """What one source is asked, and how far it has come."""
+
+    source: DataSource
+    cache: Cache | None
+    #: by one identity each, in the order they are asked; none: the source has no key for this
+    lookups: Sequence[Lookup]
+    #: what is to be said of it as it stands
+    finding: Finding
+    begun: float
+    recall: Callable[[], Recollection] | None = None
+    #: what it said before, to be shown if it fails
+    before: Finding | None = None
+    call: Call[Finding] | None = None
+
+
+def _read(source: DataSource, cache: Cache | None, lookup: Lookup) -> _Question:
+    """Begin to look for an answer in the cache."""
     finding = Finding(source.context.name, Outcome.NOT_ASKED)
+    question = _Question(source, cache, (), finding, time.monotonic())
     try:
         keys = [key for key in Key if key in source.keys and key in lookup.identities]
-        if not keys:
-            return finding, None
+        question.lookups = [lookup.by(key) for key in keys]
+    except Exception as error:  # noqa: BLE001 - the same as in _answer
+        question.finding = _failed(finding, error)
+    if cache and question.lookups:
+        region = source.context.default_region
+        question.recall = cache.recall(question.lookups, finding, region)
+    return question
+
+
+def _start(question: _Question, guard: Guard, until: float) -> None:
+    """Put a question to its source, unless the answer is known."""
+    if not question.lookups:
+        return
+    recalled = question.recall() if question.recall else None
+    if recalled and recalled.finding:
+        if recalled.finding.fresh:
+            question.finding = recalled.finding
+            return
+        question.before = recalled.finding
+    ask = partial(_answer, question.source, question.lookups, until)
+    try:
         if time.monotonic() >= until:
             raise NoAnswer("no time was left to ask it; raise deadline", Failure.LATE)  # noqa: TRY301
-        call = guard.ask(partial(_answer, source, [lookup.by(key) for key in keys], until))
+        if question.cache and recalled:
+            question.call = question.cache.ask(recalled, guard, ask)
+        else:
+            question.call = guard.ask(ask)
     except Exception as error:  # noqa: BLE001 - the same as in _answer
-        return _failed(finding, error), None
-    return replace(finding, asked=(keys[0],)), call
+        question.finding = _failed(question.finding, error)
+    else:
+        question.finding = replace(question.finding, asked=(question.lookups[0].key,))
 
 
-def _finish(finding: Finding, call: Call | None, until: float) -> Finding:
-    """What a source has answered by the deadline."""
-    try:
-        return call.result(until) if call else finding
-    except NoAnswer as error:
-        return _failed(finding, error)
+def _finish(question: _Question, until: float) -> Finding:
+    """What a source has answered by the deadline; else what it said before."""
+    finding = question.finding
+    if question.call:
+        try:
+            finding = question.call.result(until)
+        except NoAnswer as error:
+            spent = time.monotonic() - question.begun
+            finding = replace(_failed(finding, error), seconds=spent)
+    if finding.outcome is Outcome.FAILED and question.before:
+        failed = finding
+        finding = replace(
+            question.before, is_stale=True, reason=failed.reason, seconds=failed.seconds
+        )
+    return finding
 
 
 def _answer(source: DataSource, questions: Iterable[Lookup], until: float) -> Finding:
+    """What one source says, and how long it took."""
+    begun = time.monotonic()
+    finding = _asked(source, questions, until)
+    return replace(finding, seconds=time.monotonic() - begun)
+
+
+def _asked(source: DataSource, questions: Iterable[Lookup], until: float) -> Finding:
     """Ask one source, by its strongest key first; by a weaker one only when nobody is found."""
     finding = Finding(source.context.name, Outcome.NOT_ASKED)
     try:
@@ -162,6 +225,9 @@ def _enriched(best: Match, finding: Finding, second: Finding) -> Finding:
         match=replace(second.match, via=best.source) if second.match else None,
         asked=(*finding.asked, *second.asked),
         dropped=finding.dropped + second.dropped,
+        seconds=finding.seconds + second.seconds,
+        age=max(finding.age, second.age),
+        fresh=min(finding.fresh, second.fresh) if finding.asked else second.fresh,
     )
 
 

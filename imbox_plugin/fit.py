@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, TypeAlias, TypeVar
+
+import orjson
 
 from imbox_plugin.formats import Formats
 from imbox_plugin.model import (
@@ -26,16 +27,13 @@ from imbox_plugin.settings import Limits
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 #: bytes of JSON around one text; around an element or a link the configurable names may be long
-_AROUND_TEXT = 24
+_AROUND_TEXT = 23
 _AROUND_ELEMENT = 256
 
 #: bytes of a share that is still worth having: a few rows, or a short text
 _USEFUL = 1_024
 
 _ELLIPSIS = "…"
-
-# `json.dumps` would build an encoder for each of a card's many texts.
-_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _Part = TypeVar("_Part")
 _Leaf: TypeAlias = ListElement | TableElement | HtmlElement
@@ -52,14 +50,18 @@ class Fit:
         self._limits = limits
         self._formats = formats
         self._cut = Row(formats.sentence("label_cut"), formats.sentence("cut"))
+        self._cut_size = _size(self._notices([self._cut]))
 
     def text(self, value: Any) -> str:
         """Any value as a text that is safe to send and not too long."""
-        return _shortened(_UNFIT.sub("", self._formats.text(value)), self._limits.characters)
+        text = value if type(value) is str else self._formats.text(value)
+        if text.isprintable() and len(text) <= self._limits.characters:
+            return text
+        return _shortened(_fitting(text), self._limits.characters)
 
     def markup(self, markup: str) -> str:
         """Markup on its way to the sanitizer, which closes what a cut leaves open."""
-        markup = _UNFIT.sub("", markup)
+        markup = _fitting(markup)
         if len(markup) <= self._limits.html:
             return markup
         cut = markup[: self._limits.html - 1]
@@ -75,7 +77,7 @@ class Fit:
         Raises:
             TooLong: it is over the limit.
         """
-        markup = _UNFIT.sub("", markup)
+        markup = _fitting(markup)
         if len(markup) > self._limits.html:
             raise TooLong
         return markup
@@ -132,9 +134,9 @@ class Fit:
         link = reply.contact_link if _link_size(reply.contact_link) <= room // 4 else None
         last = [footer] if footer and _size(footer) <= room // 4 else []
         reasons = list(notices)
-        said = _leading(reasons, room // 3 - _size(self._notices([self._cut])), _row_size)
-        room -= _text_size(name) + _link_size(link) + sum(map(_size, last))
-        room -= _size(self._notices([*said, self._cut]))
+        said = _leading(reasons, room // 3 - self._cut_size, _row_size)
+        room -= _texts_size([name]) + _link_size(link) + sum(map(_size, last))
+        room -= self._cut_size + sum(map(_row_size, said))
         blocks = _share(reply.blocks[: self._limits.blocks], room, _size, self._shorter_block)
         whole = (blocks, link, said) == (reply.blocks, reply.contact_link, reasons)
         if not whole or (footer and not last):
@@ -174,7 +176,7 @@ class Fit:
         if isinstance(element, TableElement):
             last = _padded(self._cut.text, element.headers)
             room -= _element_size(TableElement(element.headers, (last,)))
-            cells = _leading(element.rows, room, _cells_size)
+            cells = _leading(element.rows, room, _texts_size)
             return TableElement(element.headers, (*cells, last)) if cells else None
         return None  # markup cannot be cut once it is sanitised
 
@@ -215,39 +217,40 @@ def _padded(text: str, headers: Sequence[str]) -> tuple[str, ...]:
     return (text, *[""] * (len(headers) - 1))
 
 
+def _fitting(text: str) -> str:
+    # what is unfit is not printable
+    return text if text.isprintable() else _UNFIT.sub("", text)
+
+
 def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + _ELLIPSIS
 
 
 def _size(block: Block) -> int:
     """Bytes of a block as JSON, never too few."""
-    own = _AROUND_ELEMENT + _text_size(block.name) + _text_size(block.icon)
+    own = _AROUND_ELEMENT + _texts_size([block.name, block.icon])
     return own + sum(map(_element_size, block.data))
 
 
 def _element_size(element: Element) -> int:
     if isinstance(element, HtmlElement):
-        inside = _text_size(element.html)
+        inside = _texts_size([element.html])
     elif isinstance(element, ListElement):
-        inside = sum(map(_row_size, element.rows))
+        inside = _texts_size([text for row in element.rows for text in (row.label, row.text)])
     elif isinstance(element, AccordionElement):
-        inside = _text_size(element.title) + sum(map(_element_size, element.data))
+        inside = _texts_size([element.title]) + sum(map(_element_size, element.data))
     else:
-        inside = sum(map(_cells_size, (element.headers, *element.rows)))
+        inside = _texts_size([*element.headers, *chain.from_iterable(element.rows)])
     return _AROUND_ELEMENT + inside
 
 
 def _link_size(link: Link | None) -> int:
-    return _AROUND_ELEMENT + _text_size(link.text) + _text_size(link.url) if link else 0
+    return _AROUND_ELEMENT + _texts_size([link.text, link.url]) if link else 0
 
 
 def _row_size(row: Row) -> int:
-    return _text_size(row.label) + _text_size(row.text)
+    return _texts_size([row.label, row.text])
 
 
-def _cells_size(cells: Iterable[str]) -> int:
-    return sum(map(_text_size, cells))
-
-
-def _text_size(text: str) -> int:
-    return _AROUND_TEXT + len(_as_json(text).encode())
+def _texts_size(texts: Sequence[str]) -> int:
+    return _AROUND_TEXT * len(texts) + len(orjson.dumps(texts))

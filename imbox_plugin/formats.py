@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache, partial
 from importlib import resources
@@ -14,6 +14,9 @@ from zoneinfo import ZoneInfo
 
 import phonenumbers
 from babel import Locale, UnknownLocaleError, dates, numbers
+from phonenumbers import PhoneNumber
+
+from imbox_plugin.identity import parsed_phone
 
 #: languages that have a catalogue of sentences
 LOCALES: tuple[str, ...] = ("en", "sv")
@@ -27,9 +30,13 @@ _MOST_DAYS = 4096
 _MOST_DIGITS = 15
 
 # `fromisoformat` alone would also read a time out of 13 digits that are milliseconds.
-_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?", re.ASCII)
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*", re.ASCII)
 # `Decimal` alone would also read "1_000" and "NaN".
 _NUMERIC = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+#: amounts that show how a locale groups, rounds and marks what is owed
+_AMOUNTS = tuple(
+    map(Decimal, ("0", "-0", "-1", "12.345", "999.995", "1234.5", "-12345.675", "-1234567.8915"))
+)
 # One number and nothing beside it: libphonenumber drops what it does not need, a note for example.
 _PHONE = re.compile(r"(?:tel:)?[+\uff0b][\d\s().\-\u2010-\u2015]+")
 # CLDR wants a space between the letters of a currency and a digit; babel does not add it.
@@ -155,10 +162,9 @@ class Formats:
         if amount is None:
             return self.text(value)
         try:
-            shown = self._money(code).apply(amount, self._locale, currency=code)
+            return self._money(code)(amount)
         except ArithmeticError:
             return self.text(value)
-        return _LETTER_BEFORE_DIGIT.sub("\N{NO-BREAK SPACE}", shown)
 
     def phone(self, value: Any) -> str:
         """An international phone number, spaced as in its country: "+46 70 174 06 05".
@@ -169,7 +175,11 @@ class Formats:
         if not _PHONE.fullmatch(text.strip()):
             return text
         try:
-            number = phonenumbers.parse(text)
+            code, national = parsed_phone(text)
+            if national.startswith("0"):  # Italy keeps it
+                number = phonenumbers.parse(text)
+            else:
+                number = PhoneNumber(country_code=code, national_number=int(national))
         except phonenumbers.NumberParseException:
             return text
         if not phonenumbers.is_valid_number(number):  # formatting may drop digits of such a one
@@ -184,7 +194,7 @@ class Formats:
         `date` or `datetime`; a bool is yes or no. Lists and mappings are joined, blanks left out,
         down to four levels. Bytes are pictures, hashes and the like: "".
         """
-        return self._text(value, _MOST_LEVELS)
+        return value if type(value) is str else self._text(value, _MOST_LEVELS)
 
     def sentence(self, key: str, /, **values: object) -> str:
         """One of the server's own sentences or labels.
@@ -270,21 +280,45 @@ def _catalogue(language: str) -> dict[str, str]:
 
 def _from_iso(text: str) -> dt.date | None:
     text = text.strip()
-    if not _ISO.fullmatch(text):
-        return None
     try:
         if len(text) == len("2026-11-03"):
-            return dt.date.fromisoformat(text)
-        return dt.datetime.fromisoformat(text)
+            # of ten characters, only a week ("2026-W45-2") can be another date
+            return dt.date.fromisoformat(text) if text[7] == "-" else None
+        return dt.datetime.fromisoformat(text) if _ISO_TIME.fullmatch(text) else None
     except ValueError:  # "0000-00-00", a leap second
         return None
 
 
-def _money(locale: Locale, code: str) -> numbers.NumberPattern:
-    """The locale's pattern for money, its symbol put in once; babel would for each amount."""
+def _money(locale: Locale, code: str) -> Callable[[Decimal], str]:
+    """What writes amounts of one currency; it raises ArithmeticError for one too long to round.
+
+    Babel looks up the locale's signs and the currency for every amount. What it writes for zero
+    shows what stands around a number, so the rest is decimals and grouping. That is used where it
+    agrees with babel: not in the locales that group by two digits, for example.
+    """
     symbol = numbers.get_currency_symbol(code, locale).replace("'", "''")
     standard: str = locale.currency_formats["standard"].pattern
-    return numbers.parse_pattern(standard.replace("¤", f"'{symbol}'"))
+    pattern = numbers.parse_pattern(standard.replace("¤", f"'{symbol}'"))
+
+    def by_babel(amount: Decimal) -> str:
+        shown: str = pattern.apply(amount, locale, currency=code)
+        return _LETTER_BEFORE_DIGIT.sub("\N{NO-BREAK SPACE}", shown)
+
+    zero = Decimal(0).quantize(Decimal(10) ** -numbers.get_currency_precision(code))
+    point, comma = numbers.get_decimal_symbol(locale), numbers.get_group_symbol(locale)
+    nothing = f"{zero:f}".replace(".", point)
+    before, _, after = by_babel(zero).partition(nothing)
+    before_less, _, after_less = by_babel(zero.copy_negate()).partition(nothing)
+
+    def by_parts(amount: Decimal) -> str:
+        whole, dot, decimals = f"{abs(amount).quantize(zero):,f}".partition(".")
+        number = whole.replace(",", comma) + (dot and point + decimals)
+        if amount.is_signed():
+            return f"{before_less}{number}{after_less}"
+        return f"{before}{number}{after}"
+
+    agree = all(by_parts(amount) == by_babel(amount) for amount in _AMOUNTS)
+    return by_parts if agree else by_babel
 
 
 def _day(moment: dt.date) -> dt.date:
@@ -294,12 +328,12 @@ def _day(moment: dt.date) -> dt.date:
 def _amount(value: Any) -> Decimal | None:
     """The finite number that a value is or says; None: it is no number."""
     match value:
+        case float():
+            amount = Decimal(repr(value))
         case bool():
             return None
         case int() | Decimal():
             amount = Decimal(value)
-        case float():
-            amount = Decimal(repr(value))
         case str() if _NUMERIC.fullmatch(value.strip()):
             amount = Decimal(value.strip())
         case _:

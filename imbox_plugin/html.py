@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +50,10 @@ _UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # A parser repeats formatting elements that were left open in every paragraph after them. At most
 # three of a kind are repeated if they are alike; with an attribute each, 20 kB of markup becomes
 # 28 MB. This need not understand the markup: whatever it leaves, the engine parses and judges.
+# Looking ahead spares most tags a comparison with every name.
 _FORMATTING = re.compile(
-    r"<(b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\t\n /][^>]*>?",
+    r"<(?=[b-u][a-z]*[\t\n /])"
+    r"(b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\t\n /][^>]*>?",
     re.ASCII | re.IGNORECASE,
 )
 _LINK = re.compile(rf"[\t\n ]*(?:{'|'.join(sorted(SCHEMES))}):", re.ASCII | re.IGNORECASE)
@@ -72,6 +76,9 @@ _INLINE = frozenset(
     """.split(),  # noqa: SIM905
 )
 _TEXT_AND_TAG = re.compile(r"([^<]+)|<(/?)(\w+)>")
+
+
+_WITNESS: ContextVar[list[tuple[str, str]] | None] = ContextVar("witness", default=None)
 
 
 class Sanitizer:
@@ -100,7 +107,22 @@ class Sanitizer:
 
         Markup over `LONGEST` characters is cut there and ends with an ellipsis.
         """
-        return self._engine(_prepared(markup))
+        cleaned = self._engine(_prepared(markup))
+        heard = _WITNESS.get()
+        if heard is not None:
+            heard.append((markup, cleaned))
+        return cleaned
+
+
+@contextmanager
+def witnessed() -> Iterator[list[tuple[str, str]]]:
+    """What is sanitised by this thread inside the `with`: the markup before and after."""
+    heard: list[tuple[str, str]] = []
+    token = _WITNESS.set(heard)
+    try:
+        yield heard
+    finally:
+        _WITNESS.reset(token)
 
 
 def text_lines(markup: str) -> tuple[str, ...]:
@@ -149,7 +171,8 @@ def _join_cells(lines: list[str], starts: list[int]) -> None:
 
 def _prepared(markup: str) -> str:
     """Markup that an engine can take in, and in reasonable time."""
-    markup = _UNWRITABLE.sub("", markup.replace("\r\n", "\n").replace("\r", "\n"))
+    if not markup.isprintable():
+        markup = _UNWRITABLE.sub("", markup.replace("\r\n", "\n").replace("\r", "\n"))
     if len(markup) > LONGEST:
         markup = markup[:LONGEST]
         tag = markup.rfind("<")

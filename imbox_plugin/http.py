@@ -83,6 +83,8 @@ class HttpError(Exception):
 
     #: asking again will not help until somebody mends it
     permanent = False
+    #: of an answer that came, but is of no use; None: none did, or not to its end
+    status: int | None = None
 
 
 class TooSlow(HttpError):
@@ -165,6 +167,8 @@ class Answer:
     document: Any = field(default=None, repr=False)
     #: by names of any case
     headers: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
+    #: the JSON that came with what is no success, for a vendor's own code; None: there was none
+    problem: Any = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -265,6 +269,7 @@ class Client:
         params: Mapping[str, str] = _NOTHING,
         json: Any = None,
         form: Mapping[str, str] = _NOTHING,
+        content: bytes = b"",
         headers: Mapping[str, str] = _NOTHING,
         time_limit: float,
     ) -> Answer:
@@ -277,6 +282,7 @@ class Client:
             params: of the query.
             json: the body; None: none.
             form: the body as a web form.
+            content: the body as it is to be sent, to the byte; say in `headers` what it is.
             headers: for this request alone.
             time_limit: seconds for everything, connecting included.
 
@@ -288,7 +294,8 @@ class Client:
         query = _query({**self._params, **params})
         headers = {**self._headers, **headers}
         try:
-            request = requests.Request(method, url + query, headers, data=form, json=json).prepare()
+            data = content or form
+            request = requests.Request(method, url + query, headers, data=data, json=json).prepare()
             return self._ask(request, deadline)
         except requests.exceptions.SSLError:
             raise Untrusted from None
@@ -325,13 +332,23 @@ class Client:
     def _answer(self, response: requests.Response) -> Answer:
         if response.status_code in _REDIRECTS:
             raise Redirected
+        answer = Answer(response.status_code, headers=response.headers)
+        try:
+            body = self._body(response)
+            if body and answer.ok:
+                return replace(answer, document=_document(body))
+        except (TooLarge, Unreadable) as error:
+            error.status = answer.status
+            raise
+        return replace(answer, problem=_document_or_none(body)) if body else answer
+
+    def _body(self, response: requests.Response) -> bytes:
         # Also of a refusal: a connection can be used again once it is read to its end.
         body = b"".join(iter(partial(response.raw.read, _CHUNK, decode_content=False), b""))
         if not body and _lacks_its_body(response):
             raise http.client.IncompleteRead(b"")
-        body = _unpacked(body, response.headers.get("Content-Encoding", ""), self._size_limit)
-        answer = Answer(response.status_code, headers=response.headers)
-        return replace(answer, document=_document(body)) if answer.ok and body.strip() else answer
+        encoding = response.headers.get("Content-Encoding", "")
+        return _unpacked(body, encoding, self._size_limit).strip()
 
 
 def check_base_url(url: str, *, insecure: bool = False) -> None:
@@ -353,6 +370,31 @@ def check_base_url(url: str, *, insecure: bool = False) -> None:
             "http sends secrets for everybody to read; write https://, or insecure = true for a "
             "server in your own network"
         )
+
+
+def certificate_end(url: str, time_limit: float) -> datetime:
+    """The moment until which the certificate at an https address is good.
+
+    Raises:
+        HttpError: there is no trusted TLS connection within `time_limit` seconds.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 443
+    context = ssl.create_default_context()
+    try:
+        with (
+            socket.create_connection((host, port), time_limit) as plain,
+            context.wrap_socket(plain, server_hostname=host) as sealed,
+        ):
+            certificate = sealed.getpeercert() or {}
+    except ssl.SSLError:
+        raise Untrusted from None
+    except TimeoutError:
+        raise TooSlow from None
+    except OSError:
+        raise Unreachable("nobody answers at that address; see that the server runs") from None
+    end = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    return datetime.fromtimestamp(end, UTC)
 
 
 def check_path(path: str) -> None:
@@ -461,6 +503,14 @@ def _document(body: bytes) -> Any:
         )
     except (ValueError, RecursionError):  # also of a number of 5000 digits
         raise Unreadable from None
+
+
+def _document_or_none(body: bytes) -> Any:
+    """A refusal may come from anything on the way, with a page of its own."""
+    try:
+        return _document(body)
+    except Unreadable:
+        return None
 
 
 def _number(text: str) -> Decimal | str:

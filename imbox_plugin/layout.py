@@ -25,6 +25,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from imbox_plugin.formats import Formats
 from imbox_plugin.html import Sanitizer
 from imbox_plugin.model import View
+from imbox_plugin.plain import PlainTemplates
 from imbox_plugin.settings import SettingsFile, unknown
 
 #: what a template reads, by the names in `_VALUES`
@@ -38,7 +39,24 @@ _ICON = validate.Regexp(
 _OTHER = re.compile(r"\bcontacts\.(\w+)")
 _ONE_EXPRESSION = re.compile(r"\s*\{\{[-+]?(?P<inner>(?:(?!\{\{).)*?)[-+]?\}\}\s*", re.DOTALL)
 _MARKS = re.compile(r"\{[{%#]")
-_VALUES = frozenset({"contact", "contacts", "index", "item", "lookup", "match"})
+#: what of a match is the same as long as the answer is
+_LASTING = frozenset({"key", "source", "via"})
+_VALUES = frozenset({"contact", "contacts", "index", "item", "links", "lookup", "match"})
+# The exact type is compared first, and `Mapping` asks each class once more for every value.
+_MAPPINGS = (dict, Mapping)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkupTemplate:
+    """Markup whose values are escaped."""
+
+    render: Text
+    #: it is one value through `| sanitize` and nothing beside it, so it is clean as it comes
+    clean: bool
+
+    def __call__(self, values: Values) -> str:
+        """The markup with its values."""
+        return self.render(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +102,7 @@ class HtmlLayout:
     """Markup; `trusted` lets the template's own pass unsanitised."""
 
     path: str
-    markup: Text
+    markup: MarkupTemplate
     trusted: bool
     each: Expression | None
     when: Expression | None
@@ -136,7 +154,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return {**self.globals, **(d or {})}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if not isinstance(obj, Mapping):
+        if not isinstance(obj, _MAPPINGS):
             return super().getattr(obj, attribute)
         if attribute in obj:
             return obj[attribute]
@@ -144,7 +162,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return found if isinstance(found, Undefined) else _Method(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if not isinstance(obj, Mapping):
+        if not isinstance(obj, _MAPPINGS):
             return super().getitem(obj, argument)
         try:
             return obj[argument]
@@ -166,7 +184,12 @@ class Templates:
     """
 
     def __init__(self, formats: Formats, sanitizer: Sanitizer, folder: Path) -> None:
+        #: whether anything compiled so far shows how old an answer is, which changes by itself
+        self.reads_age = False
+
         def plain(value: Any) -> Any:
+            if type(value) is str:
+                return value
             return "" if isinstance(value, Undefined) or callable(value) else formats.text(value)
 
         def sanitize(value: Any) -> Markup:
@@ -188,10 +211,13 @@ class Templates:
         self._html.filters.update(filters)
         self._html.filters["sanitize"] = sanitize
         del self._html.filters["safe"]
+        self._plain_text = PlainTemplates(self._text, _VALUES, filters)
+        self._plain_html = PlainTemplates(self._html, _VALUES, {*filters, "sanitize"})
 
     def text(self, source: str) -> Text:
         """A text with `{{ }}` in it."""
         tree = self._text.parse(source)
+        self.reads_age |= _reads_age(tree)
         if any(True for _ in meta.find_referenced_templates(tree)):
             raise ValidationError("a text includes no files; use an html element")
         compiled = self._text.from_string(source)
@@ -200,22 +226,22 @@ class Templates:
             # A label or a header, most likely: it is the same on every card.
             same = compiled.render()
             return lambda _: same
-        return compiled.render
+        return self._plain_text.text(tree) or compiled.render
 
-    def markup(self, source: str) -> Text:
+    def markup(self, source: str) -> MarkupTemplate:
         """Markup whose values are escaped."""
         tree = self._html.parse(source)
         self._check_markup(tree)
         compiled = self._html.from_string(source)
         _check_names(tree)
-        return compiled.render
+        return MarkupTemplate(self._plain_html.text(tree) or compiled.render, _is_clean(tree))
 
-    def file(self, name: str) -> Text:
+    def file(self, name: str) -> MarkupTemplate:
         """Markup in a file of its own."""
         tree = self._read(name)
         compiled = self._html.get_template(name)
         _check_names(tree)
-        return compiled.render
+        return MarkupTemplate(compiled.render, _is_clean(tree))
 
     def condition(self, source: str) -> Expression:
         """A value: `contact.tier`, `{{ contact.tier }}`, or a text with several `{{ }}`."""
@@ -227,10 +253,13 @@ class Templates:
         if expression is None:
             raise ValidationError("a text has no items; write one value, such as contact.orders")
         compiled = self._text.compile_expression(expression)
-        _check_names(self._text.parse(f"{{{{ {expression} }}}}"))
+        tree = self._text.parse(f"{{{{ {expression} }}}}")
+        self.reads_age |= _reads_age(tree)
+        _check_names(tree)
+        read = self._plain_text.value(tree) or compiled
 
         def value(values: Values) -> Any:
-            found = compiled(values)
+            found = read(values)
             # a filter such as selectattr gives an iterator, which is never blank and read once
             return tuple(found) if isinstance(found, Iterator) else found
 
@@ -246,6 +275,7 @@ class Templates:
 
     def _check_markup(self, tree: nodes.Template, inside: frozenset[str] = frozenset()) -> None:
         """Refuse unescaped values, and compile the files that are included."""
+        self.reads_age |= _reads_age(tree)
         unescaped = any(node.name == "safe" for node in tree.find_all(nodes.Filter))
         if unescaped or tree.find(nodes.EvalContextModifier):
             raise ValidationError("values stay escaped; one that is HTML passes through | sanitize")
@@ -268,11 +298,28 @@ def _filter(method: Callable[..., str]) -> Callable[..., str]:
     return apply
 
 
+def _is_clean(tree: nodes.Template) -> bool:
+    """Whether all that the template gives has just passed the sanitizer, which is its last filter.
+
+    Two such values side by side are not taken for clean, as one might end inside the other.
+    """
+    match tree.body:
+        case [nodes.Output(nodes=[nodes.Filter(name="sanitize")])]:
+            return True
+    return False
+
+
 def _expression(source: str) -> str | None:
     """What stands in the only `{{ }}`, or the source itself; None: it is a text."""
     if whole := _ONE_EXPRESSION.fullmatch(source):
         return whole["inner"]
     return None if _MARKS.search(source) else source
+
+
+def _reads_age(tree: nodes.Template) -> bool:
+    """Whether `match.age` is read, or anything that might be."""
+    others = {id(one.node) for one in tree.find_all(nodes.Getattr) if one.attr in _LASTING}
+    return any(one.name == "match" and id(one) not in others for one in tree.find_all(nodes.Name))
 
 
 def _check_names(tree: nodes.Template) -> None:
@@ -357,6 +404,11 @@ def views_field() -> fields.Field[Any]:
     )
 
 
+def when_field(templates: Templates) -> fields.Field[Any]:
+    """The setting `when`: always when left out."""
+    return _Compiled(templates.condition, load_default=None)
+
+
 class LayoutReader:
     """Reads the blocks of panels; mistakes are noted in the settings file. Built once, at start."""
 
@@ -364,8 +416,8 @@ class LayoutReader:
         def text() -> _Compiled:
             return _Compiled(templates.text, required=True)
 
-        def when() -> _Compiled:
-            return _Compiled(templates.condition, load_default=None)
+        def when() -> fields.Field[Any]:
+            return when_field(templates)
 
         def element(kind: type[Schema] = Schema, **own: fields.Field[Any]) -> Schema:
             every: dict[str, fields.Field[Any]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
@@ -14,6 +15,8 @@ _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 class View(StrEnum):
     """Where in ImBox the agent is."""
 
+    __hash__ = str.__hash__
+
     CHAT = "chat"
     TICKET = "ticket"
     CALL = "call"
@@ -22,6 +25,9 @@ class View(StrEnum):
 
 class Key(StrEnum):
     """An identity a source can search by, strongest first."""
+
+    #: that of the text it equals; an enumeration's own is one more call for every dict of keys
+    __hash__ = str.__hash__
 
     EXTERNAL_ID = "external_id"
     CONTACT_ID = "contact_id"
@@ -99,6 +105,8 @@ class Lookup:
 
     def by(self, key: Key) -> Lookup:
         """The same question, asked by this identity alone."""
+        if self.identities.keys() == {key}:
+            return self
         return replace(self, identities=MappingProxyType({key: self.identities[key]}))
 
 
@@ -170,6 +178,14 @@ class Finding:
     reason: str = ""
     #: what that means for the agent, when the outcome is FAILED
     failure: Failure = Failure.ERROR
+    #: that the source took; 0: it was not asked, because the answer was known
+    seconds: float = 0.0
+    #: seconds since the source said so; 0: just now
+    age: float = 0.0
+    #: seconds that it may still be shown without asking again
+    fresh: float = 0.0
+    #: whether the source failed just now, for `reason`, and this is what it said before
+    is_stale: bool = False
 
     @property
     def key(self) -> Key | None:
@@ -194,6 +210,27 @@ class Link:
 
     text: str
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a vendor's chat window or webhook told, on its way to a sink."""
+
+    panel: str
+    #: the `name` of the link whose window told it, or the vendor whose webhook did
+    link: str
+    #: as the vendor calls it, such as `WZ_CREATE_ENTITY`
+    type: str
+    #: what the vendor sent with it; may hold identities, so no log shows it
+    data: Mapping[str, Any] = field(repr=False)
+    #: equal for what the vendor sends twice; holds no identity
+    key: str
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits, the same for what the vendor sends twice to one link."""
+        name = f"{self.panel}\n{self.link}\n{self.type}\n{self.key}"
+        return sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from imbox_plugin.formats import Formats
@@ -55,8 +56,12 @@ class Notices:
             yield self.row("contradicts", source=finding.source, key=key)
         elif finding.outcome is Outcome.FAILED:
             yield self.row(f"source_{finding.failure}", label="failed", source=finding.source)
-        elif _has_other_email(finding, lookup):
-            yield self.row("other_email", source=finding.source)
+        else:
+            if _has_other_email(finding, lookup):
+                yield self.row("other_email", source=finding.source)
+            if finding.is_stale:
+                minutes = math.ceil(finding.age / 60)
+                yield self.row("stale", source=finding.source, minutes=minutes)
 
     def _view(self, lookup: Lookup) -> str:
         return self._formats.sentence(f"view_{lookup.view.value}")

@@ -31,15 +31,26 @@ SOURCES = MappingProxyType(
 
 LINKS = MappingProxyType(
     {
+        "chatapp": "imbox_plugin.links.chatapp:ChatApp",
         "gallabox": "imbox_plugin.links.gallabox:Gallabox",
+        "spoki": "imbox_plugin.links.spoki:Spoki",
         "url": "imbox_plugin.links.url:UrlTemplate",
+        "wazzup": "imbox_plugin.links.wazzup:Wazzup",
         "whatsapp": "imbox_plugin.links.whatsapp:WhatsApp",
+    }
+)
+
+SINKS = MappingProxyType(
+    {
+        "http": "imbox_plugin.sinks.http_post:HttpSink",
+        "log": "imbox_plugin.sinks.log:LogSink",
     }
 )
 
 #: the entry-point groups of installed packages
 SOURCE_GROUP = "imbox_plugin.sources"
 LINK_GROUP = "imbox_plugin.links"
+SINK_GROUP = "imbox_plugin.sinks"
 
 _BUILT_IN = "built in"
 _PLURAL = frozenset({"number", "table", "text", "value", "whole number"})

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from queue import SimpleQueue
 from threading import Lock, Thread
+from typing import Generic, TypeVar, cast
 
 from imbox_plugin.model import Failure, Finding, Outcome
+
+T = TypeVar("T")
 
 
 class NoAnswer(Exception):
@@ -124,56 +127,79 @@ class Breaker:
         self._status, self._since = status, self._clock()
 
 
-class Call:
-    """A question under way."""
+class Call(Generic[T]):
+    """A question under way, for whoever asked it and whoever asks the same meanwhile."""
 
     def __init__(self, breaker: Breaker, permit: int) -> None:
         self._breaker, self._permit = breaker, permit
-        self._outcome: Future[Finding] = Future()
+        self._outcome: Future[T] = Future()
+        self._lock = Lock()
+        self._askers = 1
+        self._is_done = False
+        # Given up by one of its askers at least, or left by all.
+        self._is_late = False
 
-    def result(self, until: float) -> Finding:
-        """The finding; whatever stopped the source's thread is raised here.
+    def join(self) -> bool:
+        """Ask the same; False: it is given up already, so it must be asked anew."""
+        with self._lock:
+            self._askers += not self._is_late
+            return not self._is_late
+
+    def result(self, until: float) -> T:
+        """The answer; whatever stopped the thread that asked is raised here.
 
         Args:
             until: how long to wait, on the monotonic clock.
 
         Raises:
-            NoAnswer: not there in time. What still comes is dropped.
+            NoAnswer: not there in time.
         """
         try:
             return self._outcome.result(max(0.0, until - time.monotonic()))
         except TimeoutError:
-            if not self._outcome.cancel():
+            with self._lock:
+                is_done, is_known = self._is_done, self._is_late
+                self._is_late = is_known or not is_done
+            if is_done:
+                # There it is, or a TimeoutError of the question's own.
                 return self._outcome.result()
         reason = "no answer by the deadline; see why it is slow, or raise deadline"
-        self._breaker.failed(self._permit, reason)
+        if not is_known:
+            self._breaker.failed(self._permit, reason)
         raise NoAnswer(reason, Failure.LATE)
 
     def leave(self) -> None:
         """Stop to care, without a judgement on the source."""
-        if self._outcome.cancel():
-            self._breaker.withdrawn(self._permit)
+        with self._lock:
+            self._askers -= 1
+            if self._askers or self._is_done or self._is_late:
+                return
+            self._is_late = True
+        self._breaker.withdrawn(self._permit)
 
-    def run(self, question: Callable[[], Finding], free: Callable[[], None]) -> None:
+    def run(self, question: Callable[[], T], free: Callable[[], None]) -> None:
         """Put the question, in a thread of the source.
 
         Everything is counted before the asker can know, so that whoever asks next is judged by it.
         """
-        finding: Finding | None = None
+        answer: T | None = None
         stop: BaseException | None = None
         try:
-            finding = question()
+            answer = question()
         except BaseException as error:  # noqa: BLE001 - it is raised to whoever waits
             stop = error
         free()
-        is_late = not self._outcome.set_running_or_notify_cancel()
-        if finding and finding.outcome is not Outcome.FAILED:
+        with self._lock:
+            self._is_done, is_late = True, self._is_late
+        failed = isinstance(answer, Finding) and answer.outcome is Outcome.FAILED
+        if stop is None and not failed:
             self._breaker.succeeded(self._permit, is_late=is_late)
         elif not is_late:
-            self._breaker.failed(self._permit, finding.reason if finding else type(stop).__name__)
-        if finding and not is_late:
-            self._outcome.set_result(finding)
-        elif not is_late:
+            reason = answer.reason if isinstance(answer, Finding) else type(stop).__name__
+            self._breaker.failed(self._permit, reason)
+        if stop is None:
+            self._outcome.set_result(cast("T", answer))
+        else:
             self._outcome.set_exception(stop)
 
 
@@ -187,16 +213,16 @@ class Guard:
 
     def __init__(self, threads: int = 16, breaker: Breaker | None = None) -> None:
         self.breaker = breaker or Breaker()
-        self._pool = _Pool(threads)
+        self._pool = Pool(threads)
 
-    def ask(self, question: Callable[[], Finding]) -> Call:
+    def ask(self, question: Callable[[], T]) -> Call[T]:
         """Put a question to the source, in one of its threads.
 
         Raises:
             NoAnswer: the source is too busy, or left alone.
         """
         permit = self.breaker.permit()
-        call = Call(self.breaker, permit)
+        call = Call[T](self.breaker, permit)
         try:
             self._pool.run(lambda: call.run(question, self._pool.free))
         except Exception:
@@ -205,7 +231,7 @@ class Guard:
         return call
 
 
-class _Pool:
+class Pool:
     """A few threads that wait for work, and refuse what none of them is free for.
 
     They are daemons, other than those of concurrent.futures, whose exit hook waits for all of them:
@@ -218,7 +244,6 @@ class _Pool:
         self._lock = Lock()
         self._started = self._busy = 0
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        weakref.finalize(self, self._jobs.put, None)
 
     def run(self, job: Callable[[], None]) -> None:
         """Have it done at once; the job says itself, by `free`, when its thread can be counted on.
@@ -234,6 +259,8 @@ class _Pool:
                     Failure.BUSY,
                 )
             if self._busy == self._started:
+                if not self._started:
+                    weakref.finalize(self, self._jobs.put, None)
                 Thread(target=_work, args=(self._jobs,), daemon=True).start()
                 self._started += 1
             self._busy += 1

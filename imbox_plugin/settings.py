@@ -6,12 +6,14 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from ipaddress import ip_address
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import phonenumbers
 from marshmallow import Schema, ValidationError, fields, missing, validate, validates_schema
@@ -23,6 +25,18 @@ _MIN_SECRET = 16
 #: characters; what is shorter is no secret, and would be found in the words of a message
 _TELLTALE = 8
 _NO_PANELS = "no panels; add [panels.default] with its keys"
+#: what the linter looks for
+LINT_RULES = (
+    "empty-label",
+    "long-text",
+    "unknown-icon",
+    "html-changed",
+    "foreign-host",
+    "wide-table",
+    "undocumented-name",
+    "settings",
+)
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 #: without `_`, since gunicorn drops such headers
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -63,6 +77,8 @@ class AccessKey:
     secret: str = field(repr=False)
     #: the moment it stops to be accepted; None: never
     expires: datetime | None = None
+    #: when it was made, for those who look after keys
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +99,35 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class LintTable:
+    """What the linter is told."""
+
+    #: hosts that links may lead to, beside those that the settings name; `*.` stands for all below
+    hosts: frozenset[str] = frozenset()
+    #: rules that are not wanted
+    ignore: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTable:
+    """Whether the requests of ImBox are kept."""
+
+    always: bool
+    #: requests
+    most: int
+    #: of the integrator's own recordings
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class WorkbenchTable:
+    """Whether there is a workbench, and who may use it."""
+
+    enabled: bool
+    keys: tuple[AccessKey, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerTable:
     """When a source that fails is left alone, and for how long."""
 
@@ -90,6 +135,29 @@ class BreakerTable:
     failures: int = 5
     #: seconds
     reset: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTable:
+    """For how long an answer of a source is shown again, in seconds."""
+
+    #: without asking again; 0: every question is put to the source
+    ttl: float = 30.0
+    #: the same for an answer that shows nobody
+    negative_ttl: float = 10.0
+    #: how old an answer may be that stands in for a source that fails
+    stale_if_error: float = 300.0
+    #: answers that one process keeps
+    entries: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCacheTable:
+    """Where answers are kept for all processes and machines together."""
+
+    url: str = field(repr=False)
+    #: begins the names of all that is kept there
+    prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +174,33 @@ class SourceTable:
     #: questions to it at the same time, in one process
     threads: int
     breaker: BreakerTable
+    #: None: as the type of the source has it
+    cache: CacheTable | None
     options: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsTable:
+    """Where events go; the sink is not yet built."""
+
+    #: None: missing or no table, which is a problem already
+    sink: Mapping[str, Any] | None = field(repr=False)
+    #: of the database they wait in; None: a file in the folder `state`
+    url: str | None = field(repr=False)
+    #: that ids of delivered events, and dead letters, are kept
+    keep_days: int
+    #: after which an event is a dead letter
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookTable:
+    """Who may tell events of a vendor."""
+
+    path: str
+    keys: tuple[AccessKey, ...]
+    #: whether the key may be the query parameter `key`
+    key_in_query: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +218,14 @@ class PanelTable:
     sources: tuple[str, ...]
     #: by view, the identities that are searched by; a view left out trusts them all
     trust: Mapping[View, frozenset[Key]]
+    #: whether it finds out names of ImBox's instead of showing customers
+    probe: bool
+    #: what the pages behind its links are headed by
+    brand: str
     blocks: tuple[Mapping[str, Any], ...] = field(repr=False)
     links: tuple[Mapping[str, Any], ...] = field(repr=False)
+    #: of Wazzup; None: its webhooks are not taken
+    wazzup: HookTable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +238,24 @@ class Settings:
     #: for the whole answer
     deadline: float
     base_url: str | None
+    #: that stand before the server and tell whom they speak for
+    proxies: int
     secret_keys: tuple[str, ...] = field(repr=False)
+    #: the folder of what must outlive a restart
+    state: Path
+    #: None: each process keeps answers in its memory
+    cache: SharedCacheTable | None
     strict: bool
     sanitizer: str
     limits: Limits
+    lint: LintTable
+    record: RecordTable
+    workbench: WorkbenchTable
     wire: Mapping[str, Any]
     sources: tuple[SourceTable, ...]
     panels: tuple[PanelTable, ...]
+    #: None: no events are taken
+    events: EventsTable | None = None
 
 
 class Region(fields.String):
@@ -235,12 +346,14 @@ class _LimitsSchema(Schema):
     )
 
 
-def _one_or_more(inner: fields.Field[Any], says: str) -> fields.List[Any]:
+def _one_or_more(
+    inner: fields.Field[Any], says: str, *further: Callable[[Any], None]
+) -> fields.List[Any]:
     return fields.List(
         inner,
         required=True,
         error_messages={"required": says},
-        validate=validate.Length(min=1, error=says),
+        validate=[validate.Length(min=1, error=says), *further],
     )
 
 
@@ -248,13 +361,30 @@ class _KeySchema(Schema):
     id = _name(_NAME, "use letters, digits, - and _")
     secret = _secret(required=True)
     expires = _Moment()
+    created = _Moment()
+
+
+def _ids_differ(keys: list[Mapping[str, Any]]) -> None:
+    if len({key["id"] for key in keys}) < len(keys):
+        raise ValidationError("two keys have the same id; give each its own")
+
+
+def _keys() -> fields.List[Any]:
+    says = "no keys, so nobody could be let in; add one with id and secret"
+    return _one_or_more(fields.Nested(_KeySchema), says, _ids_differ)
+
+
+class _HookSchema(Schema):
+    keys = _keys()
+    key_in_query = fields.Boolean(load_default=False)
+
+
+class _HooksSchema(Schema):
+    wazzup = fields.Nested(_HookSchema)
 
 
 class _PanelSchema(Schema):
-    keys = _one_or_more(
-        fields.Nested(_KeySchema),
-        "no keys, so nobody could be let in; add one with id and secret",
-    )
+    keys = _keys()
     key_header = fields.String(
         load_default=None,
         validate=lambda text: _require(
@@ -265,14 +395,44 @@ class _PanelSchema(Schema):
     key_in_query = fields.Boolean(load_default=False)
     sources = fields.List(fields.String(), load_default=None)
     trust = fields.Dict(_one_of(View), fields.List(_one_of(Key)), load_default=dict)
+    probe = fields.Boolean(load_default=False)
+    brand = fields.String(load_default="")
     blocks = fields.List(fields.Dict(), load_default=list)
     links = fields.List(fields.Dict(), load_default=list)
+    hooks = fields.Nested(_HooksSchema, load_default=dict)
 
     @validates_schema
-    def _ids_differ(self, data: Mapping[str, Any], **_: Any) -> None:
-        ids = [key["id"] for key in data.get("keys", ())]
-        if len(set(ids)) < len(ids):
-            raise ValidationError("two keys have the same id; give each its own", "keys")
+    def _probe_shows_nobody(self, data: Mapping[str, Any], **_: Any) -> None:
+        idle = [name for name in ("sources", "trust", "blocks", "links") if data.get(name)]
+        if data.get("probe") and idle:
+            says = "a panel that probes shows no customers; take it out"
+            raise ValidationError({name: [says] for name in idle})
+
+
+class _LintSchema(Schema):
+    hosts = fields.List(
+        fields.String(
+            validate=lambda text: _require(
+                _HOST.fullmatch(text), "not a host; write it as crm.example.com or *.example.com"
+            )
+        )
+    )
+    ignore = fields.List(_one_of(LINT_RULES))
+
+
+class _WorkbenchSchema(Schema):
+    enabled = fields.Boolean(load_default=False)
+    keys = fields.List(fields.Nested(_KeySchema), load_default=list)
+
+
+class _RecordSchema(Schema):
+    always = fields.Boolean(load_default=False)
+    most = fields.Integer(
+        strict=True,
+        load_default=200,
+        validate=validate.Range(min=1, max=10_000, error="must be from 1 to 10000"),
+    )
+    folder = fields.String(load_default="recordings")
 
 
 class _BreakerSchema(Schema):
@@ -280,6 +440,55 @@ class _BreakerSchema(Schema):
     reset = fields.Float(
         validate=validate.Range(min=0.1, max=3600, error="must be from 0.1 to 3600 seconds")
     )
+
+
+def _seconds(most: int) -> fields.Float:
+    return fields.Float(
+        validate=validate.Range(min=0, max=most, error="must be from 0 to {max} seconds")
+    )
+
+
+class _CacheSchema(Schema):
+    ttl = _seconds(3600)
+    negative_ttl = _seconds(3600)
+    stale_if_error = _seconds(86_400)
+    entries = fields.Integer(
+        strict=True,
+        validate=validate.Range(min=1, max=100_000, error="must be from 1 to 100000"),
+    )
+
+
+def _has_password(url: str) -> bool:
+    """Whether the address of a Redis may have a password: it has a user, or such an option."""
+    return "@" in url or "passw" in url
+
+
+class _SharedCacheSchema(Schema):
+    url = fields.String(
+        required=True,
+        metadata={"secret": _has_password},
+        validate=lambda text: _require(
+            text.startswith(("redis://", "rediss://", "unix://")),
+            "not the address of a Redis; write it as redis://host:6379/0",
+        ),
+    )
+    prefix = fields.String(
+        load_default="imbox",
+        validate=lambda text: _require(
+            re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", text), "use letters, digits and _ . : -"
+        ),
+    )
+
+
+class _Cache(fields.Nested):
+    """Its table, or whether there is a cache at all."""
+
+    def _deserialize(
+        self, value: Any, attr: Any, data: Any, partial: Any = None, **kwargs: Any
+    ) -> Any:
+        if isinstance(value, bool):
+            return {} if value else {"ttl": 0.0}
+        return super()._deserialize(value, attr, data, partial, **kwargs)
 
 
 class SourceSchema(Schema):
@@ -295,10 +504,61 @@ class SourceSchema(Schema):
         validate=validate.Range(min=1, max=100, error="must be from 1 to 100"),
     )
     breaker = fields.Nested(_BreakerSchema, load_default=dict)
+    cache = _Cache(_CacheSchema, load_default=None)
+
+
+def _public_address(text: str) -> None:
+    """What is put before the paths of this server, and travels with tickets in it."""
+    parts = urlsplit(text)
+    if not parts.hostname:
+        return  # that it is no address is said already
+    is_own = parts.hostname == "localhost" or _is_loopback(parts.hostname)
+    _require(
+        parts.scheme == "https" or is_own,
+        "not https, so that link tickets could be read on the way; write it as https://host",
+    )
+    _require(
+        not (parts.query or parts.fragment or "@" in parts.netloc),
+        "more than a host and a path; leave the rest out",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _EventsSchema(Schema):
+    sink = fields.Dict(required=True)
+    url = fields.String(
+        load_default=None, metadata={"secret": lambda url: "@" in url or "passw" in url}
+    )
+    keep_days = fields.Integer(
+        strict=True,
+        load_default=30,
+        validate=validate.Range(min=1, max=3650, error="must be from 1 to 3650 days"),
+    )
+    attempts = fields.Integer(
+        strict=True,
+        load_default=16,
+        validate=validate.Range(min=1, max=100, error="must be from 1 to 100"),
+    )
 
 
 class _SettingsSchema(Schema):
-    base_url = fields.Url(schemes={"https", "http"}, require_tld=False, load_default=None)
+    base_url = fields.Url(
+        schemes={"https", "http"},
+        require_tld=False,
+        load_default=None,
+        validate=_public_address,
+    )
+    proxies = fields.Integer(
+        strict=True,
+        load_default=0,
+        validate=validate.Range(min=0, max=9, error="must be from 0 to 9"),
+    )
     locale = fields.String(load_default="en")
     timezone = fields.String(load_default=None)
     default_region = Region(load_default=None)
@@ -307,9 +567,15 @@ class _SettingsSchema(Schema):
         validate=validate.Range(min=0.1, max=60, error="must be from 0.1 to 60 seconds"),
     )
     secret_keys = fields.List(_secret(), load_default=list)
+    state = fields.String(load_default="imbox-state")
+    cache = fields.Nested(_SharedCacheSchema, load_default=None)
     validation = _choice("lenient", "strict")
     sanitizer = _choice("nh3", "bleach")
     limits = fields.Nested(_LimitsSchema, load_default=dict)
+    lint = fields.Nested(_LintSchema, load_default=dict)
+    record = fields.Nested(_RecordSchema, load_default=lambda: _RecordSchema().load({}))
+    events = fields.Nested(_EventsSchema, load_default=None)
+    workbench = fields.Nested(_WorkbenchSchema, load_default=dict)
     wire = fields.Dict(load_default=dict)
     sources = _one_or_more(fields.Dict(), "no sources; add [[sources]] with name and type")
     panels = fields.Dict(
@@ -480,20 +746,51 @@ def read_settings(file: SettingsFile) -> Settings:
     panels = tuple(
         _panel(file, name, table, names) for name, table in (tables["panels"] or {}).items()
     )
+    # Of a table with a mistake in it, only what is valid has been read.
+    record = _defaults(_RecordSchema()) | tables["record"]
     return Settings(
         locale=tables["locale"],
         timezone=tables["timezone"],
         default_region=tables["default_region"],
         deadline=tables["deadline"],
         base_url=tables["base_url"],
+        proxies=tables["proxies"],
         secret_keys=tuple(tables["secret_keys"]),
+        state=file.folder / tables["state"],
+        cache=_shared_cache(file, tables),
         strict=tables["validation"] == "strict",
         sanitizer=tables["sanitizer"],
         limits=Limits(**tables["limits"]),
+        record=RecordTable(**{**record, "folder": file.folder / record["folder"]}),
+        workbench=_workbench(file, tables["workbench"]),
+        lint=LintTable(**{name: frozenset(own) for name, own in tables["lint"].items()}),
         wire=tables["wire"],
         sources=sources,
         panels=panels,
+        events=_events(tables["events"]),
     )
+
+
+def _events(loaded: Mapping[str, Any] | None) -> EventsTable | None:
+    """What is valid of the table; what is not is a problem already."""
+    if loaded is None:
+        return None
+    return EventsTable(
+        sink=loaded.get("sink"),
+        url=loaded.get("url"),
+        keep_days=loaded.get("keep_days", 1),
+        attempts=loaded.get("attempts", 1),
+    )
+
+
+def _shared_cache(file: SettingsFile, tables: Mapping[str, Any]) -> SharedCacheTable | None:
+    table = tables["cache"]
+    if not table or "url" not in table:
+        return None
+    if not file.tables.get("secret_keys"):
+        cure = "missing; what is kept in Redis is sealed with them: add one at random"
+        file.problem("secret_keys", cure)
+    return SharedCacheTable(**{"prefix": "imbox", **table})
 
 
 def _sources(file: SettingsFile, region: str | None) -> Iterator[SourceTable]:
@@ -520,6 +817,7 @@ def _sources(file: SettingsFile, region: str | None) -> Iterator[SourceTable]:
             enrich=loaded["enrich"],
             threads=loaded["threads"],
             breaker=BreakerTable(**loaded["breaker"]),
+            cache=None if loaded["cache"] is None else CacheTable(**loaded["cache"]),
             options={key: value for key, value in table.items() if key not in common.fields},
         )
 
@@ -531,20 +829,32 @@ def _panel(
     if not _NAME.fullmatch(name):
         file.problem(path, "not a name for an address; use letters, digits, - and _")
     loaded = file.load(_PanelSchema(), table, path)
-    keys = [key for key in loaded["keys"] or () if "id" in key and "secret" in key]
     return PanelTable(
         path=path,
         name=name,
-        keys=tuple(AccessKey(**key) for key in keys),
+        keys=_access_keys(loaded["keys"]),
         key_header=loaded["key_header"],
         key_in_query=loaded["key_in_query"],
         sources=_asked(file, table.get("sources"), f"{path}.sources", sources),
         trust={
             View(view): frozenset(map(Key, trusted)) for view, trusted in loaded["trust"].items()
         },
+        probe=loaded["probe"],
+        brand=loaded["brand"],
         blocks=_tables(table.get("blocks")),
         links=_tables(table.get("links")),
+        wazzup=_hook(loaded["hooks"].get("wazzup"), f"{path}.hooks.wazzup"),
     )
+
+
+def _hook(loaded: Mapping[str, Any] | None, path: str) -> HookTable | None:
+    if loaded is None:
+        return None
+    return HookTable(path, _access_keys(loaded.get("keys")), loaded.get("key_in_query", False))
+
+
+def _access_keys(loaded: Iterable[Mapping[str, Any]] | None) -> tuple[AccessKey, ...]:
+    return tuple(AccessKey(**key) for key in loaded or () if "id" in key and "secret" in key)
 
 
 def _asked(file: SettingsFile, chosen: object, path: str, sources: list[str]) -> tuple[str, ...]:
@@ -557,6 +867,16 @@ def _asked(file: SettingsFile, chosen: object, path: str, sources: list[str]) ->
         if isinstance(source, str) and source not in sources:
             file.problem(f"{path}[{at}]", unknown("source", source, sources))
     return tuple(source for source in sources if source in chosen)
+
+
+def _workbench(file: SettingsFile, table: Mapping[str, Any]) -> WorkbenchTable:
+    keys = [AccessKey(**key) for key in table.get("keys", ()) if "id" in key and "secret" in key]
+    enabled = table.get("enabled", False)
+    if enabled and not table.get("keys"):
+        file.problem(
+            "workbench.keys", "no keys, and it shows customers; add one with id and secret"
+        )
+    return WorkbenchTable(enabled, tuple(keys))
 
 
 def _tables(given: object) -> tuple[Mapping[str, Any], ...]:

@@ -7,11 +7,11 @@ plugins/client-integration/example-responses); the names inside `html` and `acco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, fields
 
+from schemas.dumping import ByKind
 from schemas.wire import WireNames
 
 
@@ -31,7 +31,7 @@ class Cells(fields.Field[Any]):
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         del attr, obj, kwargs
-        return [{"text": _text(cell)} for cell in value]
+        return [{"text": cell if type(cell) is str else _text(cell)} for cell in value]
 
 
 class Rows(fields.Field[Any]):
@@ -57,23 +57,11 @@ class TableSchema(Schema):
     rows = fields.List(Cells())
 
 
-class ElementField(fields.Field[Any]):
-    """Any element, told apart by its `kind`: list, table, html or accordion."""
-
-    def __init__(self, schemas: Mapping[str, Schema]) -> None:
-        super().__init__()
-        self._schemas = schemas
-
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
-        del attr, obj, kwargs
-        return self._schemas[value.kind].dump(value)
-
-
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def element_field(wire: WireNames) -> ElementField:
+def element_field(wire: WireNames) -> ByKind:
     """The field that dumps every element under the configured names."""
     html = Schema.from_dict(
         {"type": fields.Constant(wire.html_type), "html": Text(data_key=wire.html_content)},
@@ -84,8 +72,8 @@ def element_field(wire: WireNames) -> ElementField:
         {
             "type": fields.Constant(wire.accordion_type),
             "title": Text(data_key=wire.accordion_title),
-            "data": fields.List(ElementField(leaves), data_key=wire.accordion_data),
+            "data": fields.List(ByKind(leaves), data_key=wire.accordion_data),
         },
         name="AccordionSchema",
     )
-    return ElementField({**leaves, "accordion": accordion()})
+    return ByKind({**leaves, "accordion": accordion()})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
+from schemas.dumping import DumpSchema
 from schemas.elements import Text, element_field
 from schemas.wire import WireNames
 
@@ -27,7 +28,7 @@ def reply_schema(wire: WireNames) -> Schema:
         {"name": Text(), "icon": Text(), "data": fields.List(element_field(wire))},
         name="BlockSchema",
     )
-    reply = Schema.from_dict(
+    reply = DumpSchema.from_dict(
         {
             "contact_name": fields.String(data_key="contactName"),
             "contact_link": fields.Nested(link, data_key="contactLink"),

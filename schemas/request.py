@@ -26,6 +26,9 @@ MAX_BODY = 64 * 1024
 #: an older spelling of `phoneNumber`
 _PHONE_ALIAS = "phone"
 
+#: Unicode's categories of control characters, and of surrogates, which no text may hold
+_CONTROLS = frozenset({"Cc", "Cs"})
+
 #: parameters that are neither an identity nor an extra: they choose the panel and open it
 _RESERVED = frozenset({"plugin", "key"})
 
@@ -62,17 +65,14 @@ class LookupSchema(Schema):
     def __init__(self, wire: WireNames) -> None:
         self._wire = wire
         super().__init__()
+        names = {field.data_key or name for name, field in self.fields.items()}
+        #: the names that mean something; every other one is an extra
+        self.parameters = frozenset(names) | {_PHONE_ALIAS} | _RESERVED
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Give the e-mail parameter its configured name."""
         if field_name == "email":
             field_obj.data_key = self._wire.email
-
-    @property
-    def parameters(self) -> frozenset[str]:
-        """The names that mean something; every other one is an extra."""
-        names = {field.data_key or name for name, field in self.fields.items()}
-        return frozenset(names) | {_PHONE_ALIAS} | _RESERVED
 
     @pre_load
     def _first_texts(self, data: Mapping[str, Sequence[str]], **_: Any) -> dict[str, str]:
@@ -83,12 +83,9 @@ class LookupSchema(Schema):
         if problems:
             raise ValidationError(problems)
         texts = {name: text for name, values in data.items() if (text := _first(values))}
-        texts.setdefault("phoneNumber", texts.get(_PHONE_ALIAS, ""))
-        stripped = {
-            name: _plus(text) if name == "phoneNumber" else text.strip()
-            for name, text in texts.items()
-            if text
-        }
+        stripped = {name: text.strip() for name, text in texts.items()}
+        if number := texts.get("phoneNumber") or texts.get(_PHONE_ALIAS):
+            stripped["phoneNumber"] = _plus(number)
         if "view" in stripped:
             stripped["view"] = stripped["view"].lower()
         return stripped
@@ -103,6 +100,15 @@ class LookupSchema(Schema):
             if name not in self.parameters and (text := _first(values))
         }
         return {**loaded, "extras": extras}
+
+
+def parameter_kinds(schema: LookupSchema) -> dict[str, str]:
+    """What each parameter holds: `view`, `email`, `phone`, `id`, `panel` or `key`."""
+    kinds = {
+        field.data_key or name: name if name in {"view", "email", "phone"} else "id"
+        for name, field in schema.fields.items()
+    }
+    return {**kinds, _PHONE_ALIAS: "phone", "plugin": "panel", "key": "key"}
 
 
 def body_parameters(body: bytes, ignored: Iterable[str]) -> dict[str, list[str]]:
@@ -129,13 +135,17 @@ def body_parameters(body: bytes, ignored: Iterable[str]) -> dict[str, list[str]]
 
 
 def _first(values: Iterable[str]) -> str:
-    return next((value for value in values if value.strip()), "")
+    for value in values:
+        if value.strip():
+            return value
+    return ""
 
 
 def _fault(text: str) -> str | None:
     if len(text) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+    # No control character is printable, and of most texts that is all there is to know.
+    if not text.isprintable() and not _CONTROLS.isdisjoint(map(unicodedata.category, text)):
         return "contains control characters"
     return None
 

@@ -20,13 +20,16 @@ ELEMENTS = ("all", "documented")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
-def _uncertain(name: str, evidence: str) -> Any:
-    return field(default=name, metadata={"evidence": evidence})
+def _uncertain(name: str, evidence: str, *others: str) -> Any:
+    return field(default=name, metadata={"evidence": evidence, "candidates": (name, *others)})
 
 
 @dataclass(frozen=True, slots=True)
 class WireNames:
-    """The names that had to be chosen; each has its evidence in the field's metadata."""
+    """The names that had to be chosen.
+
+    In the metadata of each field are its evidence and the candidates, likeliest first.
+    """
 
     email: str = _uncertain(
         "email",
@@ -37,21 +40,31 @@ class WireNames:
         "html",
         "inferred: the element is documented as raw HTML, and the other types are lower case",
     )
-    html_content: str = _uncertain("html", "unknown: no document at hand names it")
+    html_content: str = _uncertain(
+        "html", "unknown: no document at hand names it", "content", "body", "text", "data"
+    )
     accordion_type: str = _uncertain(
         "accordion", "inferred: the element is documented, and the other types are lower case"
     )
     accordion_title: str = _uncertain(
-        "name", "unknown: no document at hand names it; a block calls its title `name`"
+        "name",
+        "unknown: no document at hand names it; a block calls its title `name`",
+        *("title", "label", "header", "text"),
     )
     accordion_data: str = _uncertain(
-        "data", "unknown: no document at hand names it; a block calls its elements `data`"
+        "data",
+        "unknown: no document at hand names it; a block calls its elements `data`",
+        *("items", "content", "blocks", "rows"),
     )
     link_text: str = _uncertain(
-        "text", "unknown: contactLink is documented as an object, its properties are not"
+        "text",
+        "unknown: contactLink is documented as an object, its properties are not",
+        *("label", "name", "title"),
     )
     link_url: str = _uncertain(
-        "url", "unknown: contactLink is documented as an object, its properties are not"
+        "url",
+        "unknown: contactLink is documented as an object, its properties are not",
+        *("href", "link"),
     )
     #: one of ELEMENTS
     elements: str = "all"
@@ -104,6 +117,12 @@ class WireSchema(Schema):
                 taken.add(value)
         if problems:
             raise ValidationError(problems)
+
+
+def candidates(name: str) -> tuple[str, ...]:
+    """What an uncertain name may really be, likeliest first."""
+    field_ = next(item for item in dataclass_fields(WireNames) if item.name == name)
+    return tuple(field_.metadata["candidates"])
 
 
 def uncertain_names() -> dict[str, str]:

@@ -224,7 +224,8 @@ def test_a_link_may_be_a_class_too(card):
 def test_the_first_link_of_the_view_is_taken(card):
     link = '[[panels.default.links]]\ntype = "url"\ntext = "{}"\nurl = "https://{}/{{email}}"\n'
     links = link.format("T", "t.example.com") + 'views = ["ticket"]\n'
-    links += link.format("A", "a.example.com") + link.format("B", "b.example.com")
+    links += link.format("A", "a.example.com") + 'name = "a"\n'
+    links += link.format("B", "b.example.com") + 'name = "b"\n'
 
     assert card(SOURCE, PANEL, links)["contactLink"]["text"] == "A"
     assert (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 
@@ -47,8 +48,29 @@ def test_check_says_that_the_settings_are_in_order_and_the_sources_answer(run):
     assert "source shop: answers" in result.output
 
 
-def test_check_without_warnings_for_the_demo(run):
-    assert "warning" not in run(cli.check).output
+def test_check_says_of_the_demo_nothing_but_that_some_names_are_not_documented(run):
+    remarks = [line for line in run(cli.check).output.splitlines() if line.endswith("]")]
+
+    assert len(remarks) == 3
+    assert all(line.endswith("[undocumented-name]") for line in remarks)
+
+
+def test_check_fails_for_a_remark_only_when_it_is_strict(run, demo, tmp_path):
+    quiet = shutil.copytree(demo.parent, tmp_path / "demo") / demo.name
+    with quiet.open("a", encoding="utf-8") as file:
+        file.write('[lint]\nignore = ["undocumented-name"]\n')
+
+    assert run(cli.check).exit_code == 0
+    assert run(cli.check, "--strict").exit_code == 1
+    assert run(cli.check, "--strict", IMBOX_SETTINGS=str(quiet)).exit_code == 0
+
+
+def test_lookup_says_what_sanitising_took_from_a_note_and_where(run):
+    result = run(cli.lookup, "--external-id", "K1006", "--strict")
+
+    assert result.exit_code == 1
+    assert "/blocks/1/data/0/html: sanitising took something out" in result.output
+    assert "-<p onclick='alert(1)' style='color:red'>" in result.output
 
 
 def test_check_tells_every_mistake_and_fails(run, tmp_path):
@@ -135,7 +157,7 @@ def test_replay_against_the_app(run):
 
 def test_replay_against_a_running_server(run, server):
     for name in ("call__shared_phone", "chat__no_key_refused", "chat__post_with_static_body"):
-        result = run(cli.replay_command, RECORDINGS / f"{name}.json", "--url", server)
+        result = run(cli.replay_command, RECORDINGS / f"{name}.json", "--against", server)
 
         assert result.exit_code == 0, result.output
 
@@ -154,10 +176,50 @@ def test_replay_shows_the_difference_and_fails(run, tmp_path):
     assert '+  "contactName": "Åsa Lindqvist"' in result.output
 
 
+@pytest.fixture
+def own(tmp_path):
+    """A folder with two recordings, one of which differs from what the demo answers."""
+    for name in ("chat__compact_panel", "call__shared_phone"):
+        recording = json.loads((RECORDINGS / f"{name}.json").read_text("utf-8"))
+        recording.pop("settings")
+        if name == "chat__compact_panel":
+            recording["reply"]["json"]["contactName"] = "Somebody Else"
+        tmp_path.joinpath(f"{name}.json").write_text(json.dumps(recording), "utf-8")
+    return tmp_path
+
+
+def test_replay_goes_through_a_folder_and_shows_what_differs(run, own):
+    result = run(cli.replay_command, own)
+
+    assert result.exit_code == 1
+    assert "call__shared_phone.json: the same reply" in result.output
+    assert "chat__compact_panel.json: differs" in result.output
+    assert "2 recordings, 1 differ" in result.output
+
+
+def test_replay_accepts_what_differs_once_it_is_told_to(run, own):
+    before = json.loads(own.joinpath("chat__compact_panel.json").read_text("utf-8"))
+    accepted = run(cli.replay_command, own, "--accept")
+    after = json.loads(own.joinpath("chat__compact_panel.json").read_text("utf-8"))
+
+    assert accepted.exit_code == 0
+    assert "1 accepted" in accepted.output
+    assert after["request"] == before["request"]
+    assert after["reply"]["json"]["contactName"] == "Åsa Lindqvist"
+    assert run(cli.replay_command, own).exit_code == 0
+
+
+def test_replay_of_a_folder_without_recordings_says_so(run, tmp_path):
+    result = run(cli.replay_command, tmp_path)
+
+    assert result.exit_code == 1
+    assert "holds no recording" in result.output
+
+
 def test_replay_against_a_server_that_is_not_there_says_so(run):
     file = RECORDINGS / "chat__compact_panel.json"
 
-    result = run(cli.replay_command, file, "--url", "http://127.0.0.1:9")
+    result = run(cli.replay_command, file, "--against", "http://127.0.0.1:9")
 
     assert result.exit_code == 1
     assert "no answer from the server" in result.output

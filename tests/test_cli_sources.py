@@ -13,6 +13,7 @@ from imbox_plugin.links import LinkBuilder
 from imbox_plugin.plugins import (
     LINK_GROUP,
     LINKS,
+    SINKS,
     SOURCE_GROUP,
     SOURCES,
     Option,
@@ -88,10 +89,11 @@ def line_of(lines, start):
 
 def test_every_built_in_type_is_listed_below_its_kind_without_any_settings(listed):
     lines = listed()
-    sources, links = lines[: lines.index("links")], lines[lines.index("links") :]
+    links, sinks = lines.index("links"), lines.index("sinks")
+    kinds = (lines[:links], SOURCES), (lines[links:sinks], LINKS), (lines[sinks:], SINKS)
 
     assert lines[0] == "sources"
-    for lines_of_kind, types in ((sources, SOURCES), (links, LINKS)):
+    for lines_of_kind, types in kinds:
         listed_types = [
             line.split(",")[0].strip() for line in lines_of_kind if ", built in" in line
         ]

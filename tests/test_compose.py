@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imbox_plugin.formats import Formats
+from imbox_plugin.html import Sanitizer
 from imbox_plugin.model import Finding, Key, Link, Outcome, View
 from tests.cards import EXTERNAL_ID, LONG_NAMES, composer, dumped, found, size
 
@@ -714,6 +715,31 @@ def test_cut_markup_is_closed_again(card):
     )
 
     assert shown(made) == ["<ul><li><b>0</b></li><li><b>1</b></li>…</ul>"]
+
+
+def test_a_sanitized_value_alone_leaves_as_the_sanitizer_gave_it(card):
+    note = "<pre>\n\n<b onclick='x()'>hi</b></pre><script>x()</script><a href='/in'>y</a>"
+
+    made = card(layout(html_of("{{ contact.note | sanitize }}")), details={"note": note})
+
+    assert shown(made) == [Sanitizer().clean(note)]
+
+
+def test_a_sanitized_value_alone_that_is_cut_is_closed_again(card):
+    note = "<ul>" + "<li><b>1</b></li>" * 9 + "</ul>"
+
+    made = card(layout(html_of("{{ contact.note | sanitize }}")), details={"note": note}, html=30)
+
+    assert shown(made) == ["<ul><li><b>1</b></li><li><b>1…</b></li></ul>"]
+
+
+def test_markup_around_a_sanitized_value_is_sanitized(card):
+    made = card(
+        layout(html_of("<p style='x'>{{ contact.note | sanitize }}</p><script>x()</script>")),
+        details={"note": "<b onclick='x()'>hi</b>"},
+    )
+
+    assert shown(made) == ["<p><b>hi</b></p>"]
 
 
 def test_trusted_markup_over_the_limit_is_left_out_and_said(card):

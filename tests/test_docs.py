@@ -3,7 +3,9 @@
 import dataclasses
 import re
 import tomllib
+from importlib.metadata import EntryPoint
 
+import click
 import pytest
 from jinja2.defaults import DEFAULT_FILTERS
 from marshmallow import missing
@@ -14,9 +16,10 @@ from imbox_plugin.html import Sanitizer
 from imbox_plugin.identity import SEARCH_FORMS
 from imbox_plugin.layout import Templates
 from imbox_plugin.links import LinkBuilder, fields
-from imbox_plugin.links.url import PLACEHOLDERS
-from imbox_plugin.plugins import LINKS, SOURCES, Registry
+from imbox_plugin.links.placeholders import PLACEHOLDERS
+from imbox_plugin.plugins import LINKS, SINKS, SOURCES, Registry
 from imbox_plugin.settings import SettingsError, SettingsFile, read_settings
+from imbox_plugin.sinks import EventSink
 from imbox_plugin.sources import DataSource
 from schemas.wire import WireNames
 from tests.demo import ROOT
@@ -26,8 +29,13 @@ PAGE = (ROOT / "docs" / "settings.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 KEY = "a-key-of-the-documentation-page"
 
+#: what stands for a reference, by the end of its name; for any other, the key
+WRITTEN = {"URL": "sqlite:///x.db", "SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+
 SOURCE = {"name": "crm", "type": "inline", "default_region": "SE", "people": []}
 PANEL = {"keys": [{"id": "a", "secret": KEY}]}
+#: what links need that lead through the server
+SEALING = {"base_url": "https://plugin.example.com", "secret_keys": [KEY]}
 MINIMAL = {"sources": [SOURCE], "panels": {"default": PANEL}}
 
 #: a setting that there is nowhere
@@ -57,6 +65,27 @@ def tables():
             assert re.fullmatch("`[^`]+`", name), line
             found.setdefault((heading, kind), {})[name.strip("`")] = rest
     return found
+
+
+def first_cells(section):
+    """What the first cells of a section's table name."""
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    return [name for cell in cells for name in re.findall("`([^`]+)`", cell)]
+
+
+def written_options(command):
+    """The options and arguments of a command as the page writes them."""
+    arguments = [one for one in command.params if isinstance(one, click.Argument)]
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            own = [
+                one.human_readable_name for one in inner.params if isinstance(one, click.Argument)
+            ]
+            yield " ".join([name, *own])
+            yield from (f"{name} {text}" for text in written_options(inner) if text[0] == "-")
+    for parameter in command.params:
+        is_argument = parameter in arguments
+        yield from [parameter.human_readable_name] if is_argument else parameter.opts
 
 
 DOCUMENTED = tables()
@@ -100,12 +129,29 @@ def told(mistakes):
     filled += [{"type": "none"}, {"type": "html", "html": "{{ bogus }}"}]
     blocks = [NONE, {"name": "x", "data": data}, {"name": "x", "data": filled}]
     links = [{"type": kind, **NONE} for kind in [*LINKS, "none"]] + [NONE]
-    panel = {**NONE, "keys": [NONE], "blocks": blocks, "links": links}
+    links += [{"type": "gallabox", "name": "x", "events": {"X": NONE}}]
+    hooks = {**NONE, "wazzup": NONE}
+    panel = {**NONE, "keys": [NONE], "blocks": blocks, "links": links, "hooks": hooks}
     sources = [{"type": kind, **NONE} for kind in [*SOURCES, "none"]] + [NONE]
     panels = {"default": panel, "other": NONE}
-    sources += [{"breaker": NONE}]
-    wrong = {**NONE, "limits": NONE, "wire": NONE, "sources": sources, "panels": panels}
-    return {**mistakes(NONE), **mistakes(wrong)}
+    sources += [{"breaker": NONE}, {"cache": NONE}]
+    wrong = {
+        **NONE,
+        "limits": NONE,
+        "wire": NONE,
+        "cache": NONE,
+        "workbench": NONE,
+        "sources": sources,
+        "panels": panels,
+    }
+    # There is one sink in a file, so the mistakes of each type go by its name.
+    sinks = {
+        f"{kind}:{path}": message
+        for kind in [*SINKS, "none"]
+        for path, message in mistakes({"events": {"sink": {"type": kind, **NONE}}}).items()
+    }
+    sinks |= mistakes({"events": {"sink": {}}})
+    return {**sinks, **mistakes(NONE), **mistakes({**wrong, "events": NONE})}
 
 
 def known(told, path):
@@ -119,6 +165,8 @@ HEADINGS = {
     "": ["Top level"],
     "limits.": ["`[limits]`"],
     "wire.": ["`[wire]`"],
+    "cache.": ["`[cache]`"],
+    "workbench.": ["`[workbench]`"],
     "panels.default.": ["`[panels.<name>]`"],
     "panels.default.keys[0].": ["Keys"],
     "panels.default.blocks[0].": ["Blocks"],
@@ -130,9 +178,16 @@ HEADINGS = {
     },
     **{f"sources[{at}].": ["`[[sources]]`", f"Source `{kind}`"] for at, kind in enumerate(SOURCES)},
     f"sources[{len(SOURCES) + 2}].breaker.": ["Source: `breaker`"],
+    f"panels.default.links[{len(LINKS) + 2}].events.X.": ["Link: `events`"],
+    f"sources[{len(SOURCES) + 3}].cache.": ["Source: `cache`"],
     **{
         f"panels.default.links[{at}].": ["Links", f"Link `{kind}`"] for at, kind in enumerate(LINKS)
     },
+    "panels.default.hooks.": ["Hooks"],
+    "panels.default.hooks.wazzup.": ["Hook `wazzup`"],
+    "events.": ["`[events]`"],
+    "log:events.sink.": ["Sinks"],
+    "http:events.sink.": ["Sinks", "Sink `http`"],
 }
 
 
@@ -158,7 +213,8 @@ def options(kind, types, group):
     registry = Registry(kind, types, "none", ROOT)
     for type_ in types:
         schema = registry.load(type_).Options()
-        yield (f"{group} `{type_}`",), schema.fields
+        if schema.fields:
+            yield (f"{group} `{type_}`",), schema.fields
         alike = {}
         for path, inner in nested(schema):
             headings, _ = alike.setdefault(type(inner), ([], inner.fields))
@@ -179,7 +235,13 @@ def default(field):
     )
 
 
-OPTIONS = dict([*options(DataSource, SOURCES, "Source"), *options(LinkBuilder, LINKS, "Link")])
+OPTIONS = dict(
+    [
+        *options(DataSource, SOURCES, "Source"),
+        *options(LinkBuilder, LINKS, "Link"),
+        *options(EventSink, SINKS, "Sink"),
+    ]
+)
 
 
 @pytest.mark.parametrize("headings", OPTIONS, ids=lambda headings: headings[0])
@@ -198,7 +260,13 @@ def test_the_documented_types_and_views_are_those_there_are(told):
     assert set(ELEMENTS) == known(told, "panels.default.blocks[2].data[4].type")
     assert set(SOURCES) == known(told, f"sources[{len(SOURCES)}].type")
     assert set(LINKS) == known(told, f"panels.default.links[{len(LINKS)}].type")
-    for heading, types in (("Elements", ELEMENTS), ("`[[sources]]`", SOURCES), ("Links", LINKS)):
+    assert set(SINKS) == known(told, "none:events.sink.type")
+    for heading, types in (
+        ("Elements", ELEMENTS),
+        ("`[[sources]]`", SOURCES),
+        ("Links", LINKS),
+        ("Sinks", SINKS),
+    ):
         meaning = documented(heading)["type"][-1]
 
         assert set(re.findall(r'`"(\w+)"`', meaning)) == set(types)
@@ -211,12 +279,17 @@ EMPTY = {
     "panels.default.blocks[0].": "Blocks",
     f"sources[{len(SOURCES) + 1}].": "`[[sources]]`",
     f"panels.default.links[{len(LINKS) + 1}].": "Links",
+    f"panels.default.links[{len(LINKS) + 2}].events.X.": "Link: `events`",
     **{
         f"panels.default.blocks[1].data[{at}].": f"Element `{kind}`"
         for at, kind in enumerate(ELEMENTS)
     },
     "panels.default.blocks[2].data[0].rows[0].": "Element `list`: `rows`",
     "panels.default.blocks[2].data[1].columns[0].": "Element `table`: `columns`",
+    "panels.default.hooks.wazzup.": "Hook `wazzup`",
+    "events.": "`[events]`",
+    "events.sink.": "Sinks",
+    "http:events.sink.": "Sink `http`",
 }
 
 
@@ -241,19 +314,27 @@ def test_the_documented_defaults_are_the_defaults(write):
         )
         return tomllib.loads(text)
 
-    usual, wire = read(MINIMAL)
+    log = {"sink": {"type": "log"}}
+    usual, wire = read({**MINIMAL, "events": log})
     given, given_wire = read(
         {
             **defaults("Top level"),
             "limits": defaults("`[limits]`"),
+            "lint": defaults("`[lint]`"),
+            "record": defaults("`[record]`"),
+            "workbench": defaults("`[workbench]`"),
             "wire": defaults("`[wire]`"),
+            "events": {**defaults("`[events]`"), **log},
             **MINIMAL,
         }
     )
 
     assert defaults("`[limits]`").keys() == documented("`[limits]`").keys()
+    assert defaults("`[lint]`").keys() == documented("`[lint]`").keys()
+    assert defaults("`[record]`").keys() == documented("`[record]`").keys()
+    assert defaults("`[workbench]`").keys() == documented("`[workbench]`").keys()
     assert defaults("`[wire]`").keys() == documented("`[wire]`").keys()
-    assert dataclasses.replace(given, wire={}) == usual
+    assert dataclasses.replace(given, wire={}, state=usual.state, record=usual.record) == usual
     assert given_wire == wire
 
 
@@ -300,7 +381,7 @@ def test_everything_in_a_value_is_documented(write, value):
 def test_there_are_examples_of_everything():
     text = "".join(BLOCKS)
 
-    for types in (SOURCES, ELEMENTS, LINKS):
+    for types in (SOURCES, ELEMENTS, LINKS, SINKS):
         for type_ in types:
             assert f'type = "{type_}"' in text
 
@@ -312,8 +393,9 @@ def test_every_example_is_in_order(write, text):
     for name, panel in document.get("panels", {}).items():
         document["panels"][name] = {**PANEL, **panel}
     names = re.findall(r'\{ env = "(\w+)" \}', text)
-    environ = {name: "sqlite:///x.db" if name.endswith("_URL") else KEY for name in names}
-    app = create_app(write({**MINIMAL, **document}), environ)
+    environ = {name: WRITTEN.get(name.rpartition("_")[2], KEY) for name in names}
+    environ["REDIS_URL"] = "redis://127.0.0.1:6379/0"
+    app = create_app(write({**SEALING, **MINIMAL, **document}), environ)
 
     assert app.extensions["imbox_plugin"].panels.keys() == (
         document.get("panels", MINIMAL["panels"]).keys()
@@ -338,3 +420,18 @@ def test_every_place_that_the_page_links_to_is_there():
         }
 
         assert not place or place in anchors, target
+
+
+def test_every_command_is_documented_with_its_options():
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    sections = dict(
+        re.findall(r"^## `flask (\w+)`\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    commands = {
+        name: EntryPoint(name, target, "flask.commands").load()
+        for name, target in project["entry-points"]["flask.commands"].items()
+    }
+    options = {name: set(written_options(command)) for name, command in commands.items()}
+
+    assert {name: set(first_cells(section)) for name, section in sections.items()} == options

@@ -148,7 +148,7 @@ def behind_proxy(name, folder):
 def server(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     with behind_proxy(request.param, folder) as (text, proxy):
-        impatient = 'name = "shop"\nbreaker = { failures = 5, reset = 0.2 }\n'
+        impatient = 'name = "shop"\ncache = false\nbreaker = { failures = 5, reset = 0.2 }\n'
         source = text.replace('name = "shop"\n', impatient, 1)
         file = folder / "imbox.toml"
         file.write_text(f"deadline = {DEADLINE}\n{COMMON.format(source=source)}", "utf-8")

@@ -1,6 +1,7 @@
 """Dates, numbers and sentences, as agents read them."""
 
 import datetime as dt
+import functools
 import string
 import tomllib
 from decimal import Decimal
@@ -10,7 +11,7 @@ from types import MappingProxyType
 import phonenumbers
 import pytest
 from babel import numbers
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jinja2 import ChainableUndefined
 
@@ -413,6 +414,28 @@ def test_phone_numbers_of_the_whole_world_are_spaced(corpus):
     assert wrong == []
 
 
+@st.composite
+def changed_numbers(draw):
+    """An example number of some country, and what a slip of the finger makes of it."""
+    region = draw(st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)))
+    number = phonenumbers.example_number(region)
+    digits = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+    at = draw(st.integers(0, len(digits)))
+    more = draw(st.text("0123456789", max_size=3))
+    return f"+{digits[:at]}{more}{digits[at + draw(st.integers(0, 3)) :]}"
+
+
+@given(changed_numbers())
+def test_a_phone_number_reads_as_libphonenumber_spaces_it(text):
+    try:
+        number = phonenumbers.parse(text)
+    except phonenumbers.NumberParseException:
+        number = phonenumbers.PhoneNumber()
+    spaced = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+    assert SV.phone(text) == (spaced if phonenumbers.is_valid_number(number) else text)
+
+
 # text
 
 
@@ -653,6 +676,42 @@ def test_money_reads_as_babel_writes_it_in_every_currency(locale):
     assert {code: squeezed(text) for code, text in shown.items()} == {
         code: squeezed(numbers.format_currency(amount, code, locale=locale)) for code in shown
     }
+
+
+#: group and round in every way there is
+LOCALE_NAMES = (
+    *("sv", "en", "en_IN", "en_ZA", "de_AT", "de_CH", "fr_CH", "es", "pl", "pt_PT", "nb", "bn"),
+    *("ta", "hi", "dz", "ar", "fa", "he", "ja", "lt", "tok"),
+)
+formats_of = functools.cache(Formats)
+AMOUNTS = (
+    st.decimals(allow_nan=False, allow_infinity=False)
+    | st.decimals(-(10**9), 10**9, places=3)
+    | st.integers(-(10**30), 10**30).map(Decimal)
+    | st.floats(allow_nan=False, allow_infinity=False).map(lambda number: Decimal(repr(number)))
+)
+
+
+@settings(deadline=None)  # each locale is read from its file once
+@given(
+    st.sampled_from(LOCALE_NAMES),
+    st.sampled_from(["SEK", "EUR", "JPY", "KWD", "CHF", "XXX", "INR"]),
+    AMOUNTS,
+)
+@example("sv", "SEK", Decimal("-0.00"))
+@example("sv", "SEK", Decimal("-0.004"))
+@example("sv", "SEK", Decimal("0.125"))
+@example("en", "JPY", Decimal("999999.5"))
+@example("en", "USD", Decimal("1E+25"))
+@example("en", "USD", Decimal("1234567890123456789012345678.905"))
+def test_an_amount_reads_as_babel_writes_it(locale, code, amount):
+    formats = formats_of(locale)
+    try:
+        written = numbers.format_currency(amount, code, locale=locale)
+    except ArithmeticError:
+        written = formats.text(amount)
+
+    assert squeezed(formats.currency(amount, code)) == squeezed(written)
 
 
 def squeezed(text):

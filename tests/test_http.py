@@ -180,6 +180,24 @@ def test_a_refusal_is_an_answer_and_says_what_to_do(status, says, permanent):
     assert answer.refused().permanent is permanent
 
 
+def test_what_a_server_says_of_its_refusal_is_at_hand_and_never_shown():
+    body = json.dumps({"error": {"code": "NoSuchAccount", "for": CANARY}}).encode()
+    with serving(answering(status="401 No", body=body)) as server:
+        answer = ask(server.url)
+
+    assert answer.problem == {"error": {"code": "NoSuchAccount", "for": CANARY}}
+    assert answer.document is None
+    assert CANARY not in repr(answer) + str(answer.refused())
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"<html>sorry</html>", b"\xff", b'{"error":', b"NaN"])
+def test_a_refusal_without_json_is_a_refusal_all_the_same(body):
+    with serving(answering(status="502 Gone", body=body)) as server:
+        answer = ask(server.url)
+
+    assert (answer.status, answer.problem, answer.document) == (502, None, None)
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("93", 93), (" 5 ", 5), ("", None), ("soon", None), ("-1", None), ("9" * 50, 999_999_999)],

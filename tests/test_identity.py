@@ -1,5 +1,6 @@
 import unicodedata
 
+import email_validator
 import phonenumbers
 import pytest
 from hypothesis import given
@@ -7,11 +8,14 @@ from hypothesis import strategies as st
 
 from imbox_plugin.identity import (
     SEARCH_FORMS,
+    _from_region,
+    _plain_from_region,
     carries,
     normal_email,
     normal_form,
     normal_id,
     normal_phone,
+    parsed_phone,
     search_forms,
 )
 from imbox_plugin.model import Contact, Key, Lookup, View
@@ -43,6 +47,21 @@ digits = st.text("0123456789", min_size=1, max_size=17)
 phone_like = st.text(
     "0123456789\N{ARABIC-INDIC DIGIT FOUR}+\N{FULLWIDTH PLUS SIGN} ()-./[]\u200e\xa0",
     max_size=24,
+)
+atoms = st.text("aZ09_+'-!#%\"\\ <", min_size=1, max_size=12) | st.sampled_from(
+    ["a" * 63, "x" * 64]
+)
+labels = st.text("aZ09-_", min_size=1, max_size=8) | st.sampled_from(
+    ["xn--exmple-cua", "ab--c", "a-b", "a" * 63, "a" * 64]
+)
+ends = st.sampled_from(
+    ["se", "COM", "c0m", "1", "xn--p1ai", "-", "", *email_validator.SPECIAL_USE_DOMAIN_NAMES]
+)
+nearly_plain_email = st.builds(
+    "{}@{}.{}".format,
+    st.lists(atoms, min_size=1, max_size=3).map(".".join),
+    st.lists(labels, min_size=1, max_size=3).map(".".join),
+    ends,
 )
 email_like = st.emails() | st.builds("{}@{}.se".format, any_text, any_text)
 
@@ -159,6 +178,56 @@ def test_an_email_is_refused_exactly_when_the_validator_refuses_it(corpus, name)
     assert wrong == []
 
 
+def by_the_validator(text):
+    try:
+        address = email_validator.validate_email(text.strip(), check_deliverability=False)
+    except email_validator.EmailNotValidError:
+        return None
+    return f"{address.local_part.lower()}@{address.ascii_domain}"
+
+
+@given(nearly_plain_email | st.text(st.characters(max_codepoint=127), max_size=40))
+def test_an_ascii_address_is_what_the_validator_says_in_lower_case(text):
+    assert normal_email(text) == by_the_validator(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a@{'b' * 63}.se",
+        f"a@{'b' * 64}.se",
+        f"{'a' * 64}@example.com",
+        f"{'a' * 65}@example.com",
+        f"{'a' * 200}@{'b' * 50}.se",
+        f"{'a' * 201}@{'b' * 50}.se",
+        "a@b--c.se",
+        "a@ab--c.se",
+        "a@abc--d.se",
+        "a@xn--exmple-cua.se",
+        "a@xn--a.se",
+        "a@example.s-e",
+        "a@example.1e",
+        "a@example.e1",
+        "a@-b.se",
+        "a@b-.se",
+        "a@b..se",
+        "a@b.se.",
+        "a..b@c.se",
+        ".a@c.se",
+        "a.@c.se",
+        "a@c",
+        "Postmaster@Example.SE",
+    ],
+)
+def test_the_edges_of_an_ascii_address_are_where_the_validator_has_them(text):
+    assert normal_email(text) == by_the_validator(text)
+
+
+@pytest.mark.parametrize("name", email_validator.SPECIAL_USE_DOMAIN_NAMES)
+def test_no_address_is_under_a_name_that_is_nobodys(name):
+    assert normal_email(f"anna@example.{name.upper()}") is None
+
+
 # Phone
 
 
@@ -194,6 +263,80 @@ def test_an_email_is_refused_exactly_when_the_validator_refuses_it(corpus, name)
 )
 def test_every_spelling_of_a_swedish_number_is_one_number(text):
     assert normal_phone(text, "SE") == "+46701740605"
+
+
+def by_the_library(dialled):
+    try:
+        number = phonenumbers.parse(dialled)
+    except phonenumbers.NumberParseException:
+        return None
+    return number.country_code, phonenumbers.national_significant_number(number)
+
+
+def parsed(dialled):
+    try:
+        return parsed_phone(dialled)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def examples(region):
+    """Valid numbers of a region, of every type, as national digits."""
+    types = phonenumbers.PhoneNumberType.values()
+    found = [phonenumbers.example_number_for_type(region, kind) for kind in types]
+    return {phonenumbers.national_significant_number(number) for number in found if number}
+
+
+def spellings_of(region):
+    """Numbers of a region right, nearly right and wrong, with whatever may be dialled before."""
+    code = str(phonenumbers.country_code_for_region(region))
+    befores = ("", "0", "00", "1", "8", "9", "06", "011", code, f"0{code}", f"00{code}", code * 2)
+    for national in examples(region):
+        for before in befores:
+            for digits in (national, national[:-1], national + "7", national[1:]):
+                yield before + digits
+
+
+@given(
+    st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)) | st.integers(0, 999),
+    st.text("0123456789", max_size=17),
+)
+def test_plain_digits_after_a_plus_are_read_as_the_library_reads_them(code, national):
+    assert parsed(f"+{code}{national}") == by_the_library(f"+{code}{national}")
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
+def test_the_numbers_of_a_region_are_read_as_the_library_reads_them(region):
+    code = phonenumbers.country_code_for_region(region)
+    texts = list(spellings_of(region))
+
+    strange = [
+        text for text in texts if parsed(f"+{code}{text}") != by_the_library(f"+{code}{text}")
+    ]
+    wrong = [
+        text
+        for text in texts
+        if _plain_from_region(text, region) not in {None, _from_region(text, region)}
+    ]
+
+    assert (strange, wrong) == ([], [])
+
+
+@given(digits, any_region)
+def test_national_digits_are_read_as_the_library_reads_them(text, region):
+    assert _plain_from_region(text, region) in {None, _from_region(text, region)}
+
+
+def test_most_national_numbers_need_no_doubt():
+    assert _plain_from_region("0701740605", "SE") == "+46701740605"
+    assert _plain_from_region("22000000", "NO") == "+4722000000"
+    assert _plain_from_region("4032623443", "US") == "+14032623443"
+
+
+@given(phone_like | st.text("07+ ()-./aAx", max_size=16), any_region)
+def test_a_mark_that_is_not_shown_makes_no_other_number(text, region):
+    # It takes the long way through a text, character by character.
+    assert normal_phone(f"\u200e{text}", region) == normal_phone(text, region)
 
 
 @pytest.mark.parametrize("last", range(605, 700))

@@ -1,5 +1,7 @@
 """What an agent reads where a card shows less than it could."""
 
+from dataclasses import replace
+
 import pytest
 
 from imbox_plugin.formats import LOCALES, Formats
@@ -87,6 +89,17 @@ def test_a_source_that_was_late_or_busy_is_said_to_be_so(locale, failure, says):
     assert row.label == Formats(locale).sentence("label_failed")
     assert row.text.startswith("shop ")
     assert says in row.text
+
+
+@pytest.mark.parametrize(("locale", "label"), [("en", "Not up to date"), ("sv", "Inte aktuellt")])
+def test_what_stands_in_for_a_source_that_fails_is_shown_with_its_age(locale, label):
+    stale = replace(found(Key.EMAIL, ANNA), is_stale=True, age=61.0, reason="password rejected")
+    (row,) = rows([stale], {Key.EMAIL: ANNA}, locale)
+
+    assert row.label == label
+    assert "crm" in row.text
+    assert "2 min" in row.text
+    assert "password" not in row.text
 
 
 # Which are said

@@ -7,7 +7,7 @@ import pytest
 
 from imbox_plugin.app import create_app
 from imbox_plugin.directory import Directory
-from imbox_plugin.links import LinkBuilder
+from imbox_plugin.links import LinkBuilder, LinkContext
 from imbox_plugin.model import Contact, Key, Lookup, Outcome, Reply, View
 from imbox_plugin.panel import Panel, PanelLink
 from imbox_plugin.sources import SourceContext, SourceError
@@ -48,6 +48,7 @@ type = "url"
 text = "CRM"
 url = "https://crm.example.com/customers/{external_id}"
 [[panels.default.links]]
+name = "search"
 type = "url"
 text = "Search"
 url = "https://crm.example.com/search?q={email}"
@@ -201,8 +202,8 @@ class Told(LinkBuilder):
 class Composed:
     """Keeps the link it was given."""
 
-    def compose(self, lookup, findings, link):
-        del lookup, findings
+    def compose(self, lookup, findings, link, links):
+        del lookup, findings, links
         return Reply(contact_link=link)
 
 
@@ -214,7 +215,9 @@ def crm():
 def linked(*urls):
     """The URL that a panel with these links chooses."""
     links = [
-        PanelLink(f"links[{at}]", "Open", frozenset(View), Told({"url": url}))
+        PanelLink(
+            f"links[{at}]", f"link{at}", "Open", frozenset(View), Told({"url": url}, LinkContext())
+        )
         for at, url in enumerate(urls)
     ]
     panel = Panel("default", Directory([crm()]), links, Composed())
@@ -328,8 +331,8 @@ def test_when_no_source_answers_there_is_still_a_card_with_a_link(serve):
 
 def test_a_card_that_cannot_be_put_together_is_replaced_and_the_findings_kept(caplog):
     class Failing:
-        def compose(self, lookup, findings, link):
-            raise RuntimeError(f"no room for {lookup.value}, {findings}, {link}")
+        def compose(self, lookup, findings, link, links):
+            raise RuntimeError(f"no room for {lookup.value}, {findings}, {link}, {links}")
 
         def failure(self):
             return Reply(contact_name="instead")

@@ -161,8 +161,8 @@ def test_options_that_a_source_refuses_are_one_mistake_among_the_others(start, e
 
 def test_options_that_a_link_refuses_are_a_mistake_too(start):
     refusing = BUILDER + (
-        "    def __init__(self, options):\n"
-        "        super().__init__(options)\n"
+        "    def __init__(self, options, context):\n"
+        "        super().__init__(options, context)\n"
         "        raise ValueError\n"
     )
     found = problems(start, INLINE + PANEL + link("errs_no:Page"), errs_no=refusing)

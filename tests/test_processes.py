@@ -2,81 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection, HTTPException
 from itertools import chain, count, takewhile
-from pathlib import Path
 from threading import Event
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-KEY = "a-key-for-this-test-only"
-HANGS = 20.0
-
-#: knows everybody, once the file `open` is there, and notes who is asked for by which process
-GATED = """
-import os, time
-from imbox_plugin.sources import Contact, DataSource, Key
-
-class Gated(DataSource):
-    keys = frozenset({Key.EXTERNAL_ID})
-
-    def find(self, lookup):
-        with (self.context.folder / "asked").open("a") as file:
-            file.write(f"{os.getpid()} {lookup.external_id}\\n")
-        while not (self.context.folder / "open").exists():
-            time.sleep(0.01)
-        return [Contact(name=f"Customer {lookup.external_id}", external_id=lookup.external_id)]
-"""
-SETTINGS = f"""
-deadline = 30
-[[sources]]
-name = "shop"
-type = "gated_of_test_processes:Gated"
-threads = 100
-[panels.default]
-keys = [{{ id = "test", secret = "{KEY}" }}]
-"""
+from tests.servers import HANGS, gated, until
 
 
-def until(condition):
-    """Wait for something that comes sooner or later."""
-    end = time.monotonic() + HANGS
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
+class Asked:
+    """A server, and the clients that ask it."""
 
-
-class Server:
-    """Gunicorn as it is deployed, with two workers; customers are known once `open` is called."""
-
-    def __init__(self, process, port, folder, clients):
-        self.process, self._port, self._folder = process, port, folder
+    def __init__(self, server, clients):
+        self.process, self.ask, self.log = server.process, server.ask, server.log
+        self.open, self.asked = server.open, server.asked
         self._clients = clients
-
-    def open(self):
-        (self._folder / "open").touch()
-
-    def ask(self, number):
-        """Who is shown for an external id; None: the connection was lost."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=HANGS)
-        headers = {"Authorization": f"Bearer {KEY}"}
-        try:
-            connection.request("GET", f"/imbox?view=chat&externalId={number}", headers=headers)
-            reply = connection.getresponse()
-            return json.loads(reply.read())["contactName"] if reply.status == 200 else reply.status
-        except (OSError, HTTPException):
-            return None
-        finally:
-            connection.close()
 
     def start(self, *numbers):
         """Ask for these, and go on once a worker has put the question of each to the source."""
@@ -84,47 +27,12 @@ class Server:
         until(lambda: set(numbers) <= {number for _, number in self.asked()})
         return replies
 
-    def asked(self):
-        """Who was asked for, and the process that had the request."""
-        lines = (self._folder / "asked").read_text().splitlines()
-        return [tuple(map(int, line.split())) for line in lines]
-
-    def log(self):
-        return (self._folder / "log").read_text()
-
 
 @pytest.fixture
 def server(tmp_path):
-    (tmp_path / "gated_of_test_processes.py").write_text(GATED)
-    (tmp_path / "imbox.toml").write_text(SETTINGS)
-    (tmp_path / "asked").touch()
-    environ = {
-        **os.environ,
-        "IMBOX_SETTINGS": str(tmp_path / "imbox.toml"),
-        "WEB_CONCURRENCY": "2",
-        # A worker may take all requests of a test: what has no thread would wait for one.
-        "WEB_THREADS": "16",
-    }
-    with socket.create_server(("127.0.0.1", 0)) as listener, (tmp_path / "log").open("w") as log:
-        command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
-        with subprocess.Popen(  # noqa: S603 - our own
-            [*command, "--bind", f"fd://{listener.fileno()}"],
-            cwd=ROOT,
-            env=environ,
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        ) as process:
-            port = listener.getsockname()[1]
-            listener.close()
-            with ThreadPoolExecutor(16) as clients:
-                server = Server(process, port, tmp_path, clients)
-                try:
-                    yield server
-                finally:
-                    server.open()
-                    process.terminate()
+    # A worker may take all requests of a test: what has no place would be refused.
+    with ThreadPoolExecutor(16) as clients, gated(tmp_path, WEB_THREADS="16") as server:
+        yield Asked(server, clients)
 
 
 def right(numbers):

@@ -272,6 +272,39 @@ def test_whoever_stops_to_care_about_an_answer_that_is_there_changes_nothing(bre
     assert call.result(time.monotonic()) is FOUND
 
 
+def test_a_call_that_several_give_up_has_failed_once(breaker, release):
+    call = Guard(1, breaker).ask(partial(hang, release))
+    for _ in range(3):
+        assert call.join()
+    for _ in range(4):
+        give_up(call)
+
+    assert not is_left_alone(breaker)
+    assert not call.join()
+
+
+def test_one_who_gives_up_leaves_the_answer_to_those_who_still_wait(breaker, release):
+    call = Guard(1, breaker).ask(partial(hang, release))
+    call.join()
+    give_up(call)
+    release.set()
+
+    assert call.result(time.monotonic() + AMPLE) is FOUND
+
+
+def test_a_trial_that_somebody_still_waits_for_is_nobody_elses(breaker, clock, release):
+    guard = Guard(1, breaker)
+    fail(breaker, 3)
+    clock.now += 30
+    call = guard.ask(partial(hang, release))
+    call.join()
+    call.leave()
+
+    assert is_left_alone(breaker)
+    call.leave()
+    assert not is_left_alone(breaker)
+
+
 # Threads
 
 

@@ -41,6 +41,7 @@ COMPLETE = {
     "default_region": "SE",
     "deadline": 2.5,
     "secret_keys": [{"env": "SECRET"}],
+    "cache": {"url": "redis://127.0.0.1:6379/0", "prefix": "shop"},
     "validation": "strict",
     "sanitizer": "nh3",
     "limits": {"rows": 3, "bytes": 5000},
@@ -52,6 +53,7 @@ COMPLETE = {
             "default_region": "NO",
             "threads": 4,
             "breaker": {"failures": 3, "reset": 10},
+            "cache": {"ttl": 60, "negative_ttl": 5, "stale_if_error": 3600, "entries": 10},
             "people": [{"name": "Ada", "email": "ada@example.com", "details": {"orders": [1]}}],
         },
         {
@@ -516,7 +518,7 @@ def test_a_misspelt_option_is_compared_with_the_common_settings_too(mistakes):
 
     assert found["sources[0].default_regoin"] == (
         "no setting is called 'default_regoin'; did you mean default_region? "
-        "there are: breaker, default_region, enrich, name, people, threads, type"
+        "there are: breaker, cache, default_region, enrich, name, people, threads, type"
     )
 
 
@@ -556,6 +558,10 @@ def changed(path, value):
         ("deadline", 10**400, "too large; make it smaller"),
         ("deadline", 0, "must be from 0.1 to 60 seconds"),
         ("base_url", "plugin.example.com", "not an address; write it as https://host.example"),
+        ("base_url", "http://plugin.example.com", "not https, so that link tickets could be read"),
+        ("base_url", "https://plugin.example.com/?a=b", "more than a host and a path"),
+        ("base_url", "https://u:p@plugin.example.com/", "more than a host and a path"),
+        ("proxies", -1, "must be from 0 to 9"),
         ("secret_keys", SECRET, LIST),
         ("secret_keys[0]", 3, TEXT),
         ("validation", "loose", "must be one of: lenient, strict"),
@@ -585,6 +591,15 @@ def changed(path, value):
         ("sources[1].related", [], TABLE),
         ("sources[1].related.orders", 3, TEXT),
         ("sources[1].pool_size", "5", WHOLE),
+        ("cache", True, TABLE),
+        ("cache.url", "localhost:6379", "not the address of a Redis; write it as redis://"),
+        ("cache.url", "redis://127.0.0.1:port/0", "not the address of a Redis; write it as"),
+        ("cache.prefix", "imbox*", "use letters, digits and _ . : -"),
+        ("sources[0].cache", "no", TABLE),
+        ("sources[0].cache.ttl", -1, "must be from 0 to 3600 seconds"),
+        ("sources[0].cache.negative_ttl", 3601, "must be from 0 to 3600 seconds"),
+        ("sources[0].cache.stale_if_error", 86401, "must be from 0 to 86400 seconds"),
+        ("sources[0].cache.entries", 0, "must be from 1 to 100000"),
         ("panels", [{}], TABLE),
         ("panels", {}, "no panels; add [panels.default] with its keys"),
         ("panels.default", 3, TABLE),
@@ -618,6 +633,15 @@ def changed(path, value):
         ("panels.default.links[0].type", "ulr", "did you mean url?"),
         ("panels.default.links[0].url", "https://x.example.com/{mail}", "did you mean email?"),
         ("panels.default.links[1].channel_id", 647062, TEXT),
+        ("panels.default.links[1].name", "a b", "use letters, digits and _"),
+        ("panels.default.links[1].name", "url", "another link of this panel is named url"),
+        ("panels.default.links[1].when", "{{ contact.tier", "not a template"),
+        ("panels.default.links[1].when", "customer.tier", "no value is called 'customer'"),
+        ("panels.default.links[1].when", "links.url.url", "a condition cannot ask for links"),
+        ("panels.default.links[1].expires", 59, "must be from 60 to 604800 seconds"),
+        ("panels.default.links[1].expires", 600, "only for a link that leads through this server"),
+        ("panels.default.links[1].open", "tab", "must be one of: embed, redirect"),
+        ("panels.default.links[1].events", [], TABLE),
     ],
 )
 def test_a_wrong_value_is_one_mistake_at_its_path(mistakes, path, value, says):

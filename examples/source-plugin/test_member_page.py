@@ -1,8 +1,9 @@
 from member_page import MemberPage
 
+from imbox_plugin.links import LinkContext
 from imbox_plugin.model import Contact, Key, Lookup, View
 
-LINK = MemberPage(MemberPage.Options().load({"shop": "lund"}))
+LINK = MemberPage(MemberPage.Options().load({"shop": "lund"}), LinkContext())
 CALL = Lookup(View.CALL, {Key.PHONE: "+46701740605"})
 
 

@@ -2,7 +2,25 @@
 
 from marshmallow import Schema, fields
 
-from imbox_plugin.links.base import LinkBuilder, encoded
+from imbox_plugin.links.base import (
+    Destination,
+    Frame,
+    LinkBuilder,
+    LinkContext,
+    LinkError,
+    encoded,
+)
 from imbox_plugin.model import Contact, Lookup
 
-__all__ = ["Contact", "LinkBuilder", "Lookup", "Schema", "encoded", "fields"]
+__all__ = [
+    "Contact",
+    "Destination",
+    "Frame",
+    "LinkBuilder",
+    "LinkContext",
+    "LinkError",
+    "Lookup",
+    "Schema",
+    "encoded",
+    "fields",
+]

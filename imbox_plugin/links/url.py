@@ -3,88 +3,99 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, unquote, urlsplit
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, validate, validates_schema
 
-from imbox_plugin.links import Contact, LinkBuilder, Lookup, Schema, encoded, fields
-from imbox_plugin.settings import unknown
+from imbox_plugin.links import Contact, LinkBuilder, LinkContext, Lookup, Schema, encoded, fields
+from imbox_plugin.links.address import check_address
+from imbox_plugin.links.crm import PRESETS
+from imbox_plugin.links.placeholders import (
+    PLACEHOLDERS,
+    Template,
+    check_name,
+    check_placeholders,
+    known,
+)
 
-#: what a template may name
-PLACEHOLDERS = ("external_id", "contact_id", "email", "phone", "phone_digits", "name", "ticket_id")
-
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_PLAIN = re.compile(r"[!-~]+")
 # An app that keeps its routes in the fragment or the query walks them as a server walks a path.
 _SEGMENT = re.compile("[/?#]")
 
 
-class _TemplateField(fields.String):
-    """An https address with placeholders after the host."""
-
-    def _deserialize(self, value: object, attr: object, data: object, **kwargs: object) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs))
-        parts = _split(text)
-        names = _PLACEHOLDER.findall(text)
-        for name in names:
-            if name not in PLACEHOLDERS:
-                raise ValidationError(unknown("placeholder", name, PLACEHOLDERS))
-        if parts is None or parts.scheme != "https" or not parts.hostname:
-            raise ValidationError("not an https address; write it as https://host/path")
-        if not {"{", "@"}.isdisjoint(parts.netloc) or "\\" in text or not _PLAIN.fullmatch(text):
-            raise ValidationError(
-                "the host must be fixed, without a user, and the address plain ASCII without "
-                "backslashes; placeholders go into the path, the query or the fragment"
-            )
-        if "{" in _PLACEHOLDER.sub("", text) or "}" in _PLACEHOLDER.sub("", text):
-            raise ValidationError("a brace without its partner; placeholders are like {email}")
-        if not names:
-            raise ValidationError(f"no placeholder; use one of {', '.join(PLACEHOLDERS)}")
-        return text
+def _check_url(text: str) -> None:
+    names = check_placeholders(text)
+    check_address(text)
+    if not names:
+        raise ValidationError(f"no placeholder; use one of {', '.join(PLACEHOLDERS)}")
 
 
 class UrlTemplate(LinkBuilder):
-    """An address with `{external_id}` and the like."""
+    """An address with `{external_id}` and the like, or that of a contact in a well-known CRM."""
+
+    lasting = True
 
     class Options(Schema):
-        """`url`: https, a fixed host, placeholders after it."""
+        """`url`, or `preset` with its `account`."""
 
-        url = _TemplateField(
-            required=True,
+        url = fields.String(
+            load_default=None,
+            validate=_check_url,
             metadata={"help": "https, with placeholders such as {external_id} after the host"},
         )
+        preset = fields.String(
+            load_default=None,
+            metadata={"help": "a well-known CRM, in the place of url"},
+            validate=validate.OneOf(list(PRESETS), error="must be one of: {choices}"),
+        )
+        account = fields.Dict(
+            fields.String(),
+            fields.String(),
+            load_default=dict,
+            metadata={"help": "the parts of the address that are your own in this CRM"},
+        )
+        record = fields.String(
+            load_default="external_id",
+            metadata={"help": "the placeholder with the id of the contact in this CRM"},
+            validate=check_name,
+        )
+
+        @validates_schema
+        def _one_address(self, data: Mapping[str, Any], **_: Any) -> None:
+            if data["preset"] and data["url"]:
+                raise ValidationError("url and preset both say where it leads; keep one", "preset")
+            if data["account"] and not data["preset"]:
+                raise ValidationError("of no use without preset; add it", "account")
+            if data["preset"]:
+                try:
+                    _template(data)
+                except ValidationError as error:
+                    raise ValidationError(error.messages, "account") from None
+            elif not data["url"]:
+                raise ValidationError("missing; add it, or preset with its account", "url")
+
+    def __init__(self, options: Mapping[str, Any], context: LinkContext) -> None:
+        super().__init__(options, context)
+        text = _template(options)
+        self._template = Template(text)
+        #: where in the address there are segments with placeholders
+        self._open = [at for at, own in enumerate(_SEGMENT.split(text)) if "{" in own]
 
     def url(self, lookup: Lookup, contact: Contact | None) -> str | None:
         """The address with every placeholder filled; None when one of them is not known."""
-        values = self._values(lookup, contact)
-        template = str(self.options["url"])
-        if not all(values.get(name) for name in _PLACEHOLDER.findall(template)):
+        filled = self._template.fill(partial(known, lookup, contact), encoded)
+        if filled is None:
             return None
-        filled = _PLACEHOLDER.sub(lambda found: encoded(values[found[1]] or ""), template)
         # A server takes `..` for the folder above even where it came in as a value.
-        segments = zip(_SEGMENT.split(template), _SEGMENT.split(filled), strict=True)
-        touched = [unquote(segment) for own, segment in segments if "{" in own]
-        return None if any(segment in {".", ".."} for segment in touched) else filled
-
-    def _values(self, lookup: Lookup, contact: Contact | None) -> dict[str, str | None]:
-        phone = self.phone(lookup, contact)
-        emails = contact.emails if contact else ()
-        return {
-            # Of the contact only: anybody can claim an id in a chat.
-            "external_id": contact.external_id if contact else None,
-            "contact_id": lookup.contact_id,
-            "email": lookup.email or next(iter(emails), None),
-            "phone": phone,
-            "phone_digits": phone.lstrip("+") if phone else None,
-            "name": contact.name if contact else None,
-            "ticket_id": lookup.ticket_id,
-        }
+        segments = _SEGMENT.split(filled)
+        is_sound = {".", ".."}.isdisjoint(unquote(segments[at]) for at in self._open)
+        return filled if is_sound else None
 
 
-def _split(text: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
+def _template(options: Mapping[str, Any]) -> str:
+    preset = options["preset"]
+    if preset:
+        return PRESETS[preset].template(options["account"], options["record"])
+    return str(options["url"])

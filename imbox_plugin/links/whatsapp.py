@@ -11,6 +11,8 @@ from imbox_plugin.links import Contact, LinkBuilder, Lookup, Schema, encoded, fi
 class WhatsApp(LinkBuilder):
     """A chat in whatever WhatsApp the agent has."""
 
+    lasting = True
+
     class Options(Schema):
         """`message`: what is written for the agent to send, if anything."""
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow
 
@@ -54,6 +54,12 @@ class DataSource(ABC):
 
     #: what it can search by; a class attribute, or set in `__init__` where the options decide
     keys: frozenset[Key]
+    #: whether its answers are kept for a while unless the settings say otherwise; False where
+    #: asking again costs no more, and shows a change at once
+    cached: ClassVar[bool] = True
+    #: whether an answer depends on `lookup.key` and `lookup.value` and on nothing else of the
+    #: lookup, so that it also answers the same question from another view, ticket or call
+    by_identity_alone: ClassVar[bool] = False
 
     class Options(marshmallow.Schema):
         """Its table in the settings, without `name`, `type` and `default_region`.

@@ -72,6 +72,10 @@ class CsvSource(DataSource):
     lower case with underscores: `Senaste köp` is `contact.senaste_köp`.
     """
 
+    # A file is read again as soon as it changes, and its index is as quick as a cache.
+    cached = False
+    by_identity_alone = True
+
     class Options(_FileSchema):
         """Which file, which of its columns are what, and what further files belong to it."""
 

@@ -65,6 +65,10 @@ class ExcelSource(DataSource):
     by its header in lower case with underscores: `Senaste köp` is `contact.senaste_köp`.
     """
 
+    # A file is read again as soon as it changes, and its index is as quick as a cache.
+    cached = False
+    by_identity_alone = True
+
     class Options(Schema):
         """Which sheet, which of its columns are what, and what further sheets belong to it."""
 

@@ -24,6 +24,8 @@ class InlineSource(DataSource):
     """Knows the people of its own table."""
 
     keys = frozenset(Key)
+    cached = False
+    by_identity_alone = True
 
     class Options(Schema):
         """`people`: a list of tables; what is not an identity goes under `details`."""

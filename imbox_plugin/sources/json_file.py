@@ -170,6 +170,10 @@ class JsonSource(DataSource):
     What is no identity and no name is a detail, kept as it is.
     """
 
+    # A file is read again as soon as it changes, and its index is as quick as a cache.
+    cached = False
+    by_identity_alone = True
+
     class Options(_FileSchema):
         """Which file, where its records and their parts are, and what further files there are."""
 

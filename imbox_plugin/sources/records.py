@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +29,13 @@ SHOWN_BY: Mapping[Key, str] = MappingProxyType(
     }
 )
 
+#: the search forms of a key that are not the identity itself
+_FURTHER_FORMS: Mapping[Key, frozenset[str]] = MappingProxyType(
+    {key: frozenset(names) - {key.value} for key, names in SEARCH_FORMS.items()}
+)
+#: what most values of a record are, and stay
+LEAVES: frozenset[type] = frozenset({type(None), str, int, float, bool, Decimal, date, datetime})
+
 _BREAKS = dict.fromkeys(map(ord, "\t\r\n"))
 _BETWEEN = re.compile(r"[,;\r\n]")
 #: a Decimal of a few bytes may stand for a million of them
@@ -40,6 +47,8 @@ _LEVELS = 32
 def text(value: Any) -> str | None:
     """An id or a name exactly as it would be written down; None: blank, or no single value."""
     match value:
+        case str():
+            written = value
         case bool():
             written = str(value).lower()
         case Decimal() if value.is_finite() and abs(value.adjusted()) <= _MOST_ZEROS:
@@ -78,20 +87,26 @@ def texts(value: Any) -> tuple[str, ...]:
         if isinstance(one, list | tuple | set | frozenset):
             waiting[:0] = one
         elif isinstance(one, str):
-            found.update((part.strip(), None) for part in _BETWEEN.split(one))
-        else:
+            for part in _BETWEEN.split(one):
+                found[part.strip()] = None
+        elif one is not None:
             found[text(one) or ""] = None
     return tuple(filter(None, found))
 
 
 def plain(value: Any, levels: int = _LEVELS) -> Any:
     """A JSON-like tree of the value; dates and decimals stay what they are."""
+    if type(value) in LEAVES:
+        return value
     match value:
-        case None | str() | int() | float() | Decimal() | date():
+        case str() | int() | float() | Decimal() | date():
             return value
-        case Mapping():
+        case dict() | Mapping():
             return (
-                {str(key): plain(inner, levels - 1) for key, inner in value.items()}
+                {
+                    str(key): inner if type(inner) in LEAVES else plain(inner, levels - 1)
+                    for key, inner in value.items()
+                }
                 if levels
                 else None
             )
@@ -130,10 +145,12 @@ def forms_of(
         Key.EMAIL: next(iter(person.emails), None),
         Key.PHONE: next(iter(person.phones), None),
     }
+    given = {key.value: value for key, value in own.items() if value}
     normal = {
-        key: value and normal_form(key, value, region)
+        key: form
         for key, value in own.items()
-        if wanted & set(SEARCH_FORMS[key]) - {key.value}
+        if value
+        and not wanted.isdisjoint(_FURTHER_FORMS[key])
+        and (form := normal_form(key, value, region))
     }
-    lookup = Lookup(View.CONTACT, {key: form for key, form in normal.items() if form})
-    return {**search_forms(lookup), **{key.value: value for key, value in own.items() if value}}
+    return {**search_forms(Lookup(View.CONTACT, normal)), **given} if normal else given

@@ -451,6 +451,8 @@ def _check_names(endpoint: Mapping[str, Any], known: Sequence[str]) -> dict[str,
 class RestSource(DataSource):
     """Knows the people that a REST API knows."""
 
+    by_identity_alone = True
+
     class Options(Schema):
         """Which server, what to ask it, and where in its answers a contact is."""
 

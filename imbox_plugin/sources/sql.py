@@ -8,6 +8,7 @@ other database nothing is asked, so give it a user who may only read, and a time
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import time
@@ -21,12 +22,13 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from marshmallow import ValidationError, post_load, validate, validates
-from sqlalchemy import Connection, TextClause, create_engine, event, make_url, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import ArgumentError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
+from imbox_plugin.databases import has_password, read_url
 from imbox_plugin.identity import SEARCH_FORMS, search_forms
 from imbox_plugin.sources import (
     Contact,
@@ -41,6 +43,7 @@ from imbox_plugin.sources import (
 from imbox_plugin.sources.records import (
     CONTACT_NAMES,
     FORM_NAMES,
+    LEAVES,
     forms_of,
     of_one,
     plain,
@@ -52,16 +55,6 @@ from imbox_plugin.store import FIND
 _Row: TypeAlias = Mapping[str, Any]
 
 _DEFAULT_URL = URL.create("sqlite", database="contacts.db")
-_DRIVERS = MappingProxyType(
-    {
-        "postgres": "postgresql+psycopg",
-        "postgresql": "postgresql+psycopg",
-        "mysql": "mysql+pymysql",
-        "mariadb": "mariadb+pymysql",
-    }
-)
-_EXTRAS = MappingProxyType({"psycopg": "postgresql", "pymysql": "mariadb"})
-
 _READS = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
 
 #: the columns that can show that a row belongs to the identity asked for
@@ -162,42 +155,9 @@ class _UrlField(fields.Field[URL]):
         if not isinstance(value, str):
             raise ValidationError("Not a valid string.")
         try:
-            url = make_url(value)
-            url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-            if url.get_backend_name() == "sqlite":
-                _check_sqlite(url)
-            is_async = create_engine(url).dialect.is_async
-        except ImportError:
-            driver = url.get_driver_name()
-            package = f"imbox-plugin[{_EXTRAS[driver]}]" if driver in _EXTRAS else driver
-            raise ValidationError(
-                f"the database driver {driver} is not installed; run: pip install '{package}'"
-            ) from None
-        except (ArgumentError, TypeError, ValueError):
-            raise ValidationError(
-                "not the address of a database; write it as sqlite:///contacts.db, "
-                "postgresql://user:password@host/database or mariadb://user:password@host/database"
-            ) from None
-        if is_async:
-            raise ValidationError(
-                "an asyncio driver cannot be used here; write postgresql:// or mariadb:// alone"
-            )
-        return url
-
-
-def _has_password(url: str) -> bool:
-    """Whether the text of a URL may have a password: it has a user, or an option of that name."""
-    return "@" in url or "passw" in url
-
-
-def _check_sqlite(url: URL) -> None:
-    if url.database in {None, "", ":memory:"}:
-        raise ValidationError("names no file; write it as sqlite:///contacts.db")
-    if url.query or url.host:
-        raise ValidationError(
-            "a SQLite file takes no host and no options; write sqlite:///contacts.db or, "
-            "from the root, sqlite:////srv/contacts.db (%3F stands for a question mark)"
-        )
+            return read_url(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class _FindSchema(Schema):
@@ -211,12 +171,21 @@ class _FindSchema(Schema):
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """A statement of the settings, ready to run."""
+    """A statement of the settings in the words of the driver, ready to run."""
 
     #: its path in the settings, for messages
     place: str
-    clause: TextClause
-    names: frozenset[str]
+    sql: str
+    #: our names of what it binds, by those of the driver
+    names: Mapping[str, str]
+    #: the names in the order of their places; None: the driver takes them by name
+    order: tuple[str, ...] | None
+
+    def bound(self, values: Mapping[str, str | None]) -> Sequence[str | None] | dict[str, Any]:
+        """What the driver binds of these values."""
+        if self.order is None:
+            return {given: values[name] for given, name in self.names.items()}
+        return tuple([values[name] for name in self.order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +213,15 @@ class SqlSource(DataSource):
     compares text with numbers only in a column declared as one of them: `CAST` an expression.
     """
 
+    by_identity_alone = True
+
     class Options(Schema):
         """Where the database is, and what to ask it."""
 
         url = _UrlField(
             load_default=_DEFAULT_URL,
             metadata={
-                "secret": _has_password,
+                "secret": has_password,
                 "help": "of the database, as SQLAlchemy writes it; contacts.db beside the settings "
                 "when left out",
             },
@@ -334,7 +305,7 @@ class SqlSource(DataSource):
             for name, sql in options["related"].items()
         }
         self._related_names = frozenset[str]().union(
-            *(statement.names for statement in self._related.values())
+            *(statement.names.values() for statement in self._related.values())
         )
         self.keys = frozenset(self._find)
 
@@ -393,16 +364,23 @@ class SqlSource(DataSource):
         self._engine.dispose()
 
     def _statement(self, place: str, sql: str) -> _Statement:
-        names = _names(sql)
         sql = sql.strip().removesuffix(";")
         if self._engine.dialect.name == "postgresql":
             # The driver would take all rows into memory before we see the first.
             most = self._max_rows + 1
             sql = f"SELECT * FROM (\n{sql}\n) AS found LIMIT {most}"  # noqa: S608 - the settings' own
-        return _Statement(place, text(sql), names)
+        # Once, here: SQLAlchemy's way of executing costs more than what a statement by index does.
+        compiled = text(sql).compile(dialect=self._engine.dialect)
+        own_names = compiled.escaped_bind_names
+        return _Statement(
+            place,
+            compiled.string,
+            {own_names.get(name, name): name for name in compiled.params},
+            tuple(compiled.positiontup or ()) if compiled.positional else None,
+        )
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[PoolProxiedConnection]:
         connection = self._connect()
         try:
             yield connection
@@ -411,22 +389,26 @@ class SqlSource(DataSource):
             with suppress(Exception):  # drivers raise more than their own errors
                 connection.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> PoolProxiedConnection:
         try:
-            return self._engine.connect()
+            return self._engine.raw_connection()
         except Exception as error:  # noqa: BLE001 - drivers raise more than their own errors
             raise self._not_connected(error) from None
 
     def _run(
-        self, connection: Connection, statement: _Statement, values: Mapping[str, str | None]
+        self,
+        connection: PoolProxiedConnection,
+        statement: _Statement,
+        values: Mapping[str, str | None],
     ) -> _Result:
-        bound = {name: values[name] for name in statement.names}
+        dialect = self._engine.dialect
         try:
-            with connection.execute(statement.clause, bound) as result:
-                columns = tuple(result.keys())
-                rows = result.fetchmany(self._max_rows + 1)
+            with closing(connection.cursor()) as cursor:
+                dialect.do_execute(cursor, statement.sql, statement.bound(values))
+                columns = tuple([column[0] for column in cursor.description])
+                rows = cursor.fetchmany(self._max_rows + 1)
         except Exception as error:  # noqa: BLE001 - drivers raise more than their own errors
-            if _is_unfit(error, bound.values()):
+            if _is_unfit(error, map(values.get, statement.names.values())):
                 raise _UnfitValueError(
                     f"{statement.place} compares values with a column of another type; "
                     "cast the column to text",
@@ -441,14 +423,19 @@ class SqlSource(DataSource):
                 f"{statement.place} gives two columns of one name; give them different ones",
                 permanent=True,
             )
-        return _Result(columns, tuple(dict(zip(columns, row, strict=True)) for row in rows))
+        return _Result(columns, tuple([dict(zip(columns, row, strict=True)) for row in rows]))
 
     def _probe(self, statement: _Statement) -> tuple[str, ...]:
         with self._connection() as connection:
-            return self._run(connection, statement, dict.fromkeys(statement.names)).columns
+            return self._run(connection, statement, dict.fromkeys(statement.names.values())).columns
 
     def _related_rows(
-        self, connection: Connection, found: _Result, at: int, person: Contact, deadline: float
+        self,
+        connection: PoolProxiedConnection,
+        found: _Result,
+        at: int,
+        person: Contact,
+        deadline: float,
     ) -> dict[str, Any]:
         self._check_names(found.columns)
         values = self._values(person, found.rows[at])
@@ -457,9 +444,12 @@ class SqlSource(DataSource):
             if time.monotonic() > deadline:
                 raise self._too_slow()
             rows: tuple[_Row, ...] = ()
-            if all(values[needed] is not None for needed in statement.names):
+            if all(values[needed] is not None for needed in statement.names.values()):
                 rows = self._run(connection, statement, values).rows[: self._max_rows]
-            related[name] = [plain(row) for row in rows]
+            # The rows are ours, so one that has nothing to convert need not be copied.
+            related[name] = [
+                row if LEAVES.issuperset(map(type, row.values())) else plain(row) for row in rows
+            ]
         return related
 
     def _check_names(self, columns: Iterable[str]) -> None:
@@ -471,7 +461,7 @@ class SqlSource(DataSource):
                     f"{statement.place} hides the column {name}; rename one of the two",
                     permanent=True,
                 )
-            strange = statement.names - columns - FORM_NAMES
+            strange = set(statement.names.values()) - columns - FORM_NAMES
             if strange:
                 raise SourceError(
                     f"{statement.place} binds {_listed(sorted(strange), 'and')}, which is no "
@@ -482,8 +472,10 @@ class SqlSource(DataSource):
     def _values(self, person: Contact, row: _Row) -> dict[str, str | None]:
         """What the related statements of a person bind; None: the person has no such thing."""
         own = forms_of(person, self.context.default_region, self._related_names)
-        values = {**{column: written(value) for column, value in row.items()}, **own}
-        return {name: values.get(name) for name in self._related_names}
+        return {
+            name: own[name] if name in own else written(row.get(name))
+            for name in self._related_names
+        }
 
     def _too_slow(self) -> SourceError:
         return SourceError(
@@ -517,7 +509,8 @@ class SqlSource(DataSource):
         code = _code(error) or ""
         if code in _TOO_SLOW:
             return self._too_slow()
-        if not code and isinstance(error, (OperationalError, InterfaceError)):
+        driver = self._engine.dialect.loaded_dbapi
+        if not code and isinstance(error, (driver.OperationalError, driver.InterfaceError)):
             return SourceError(
                 "the connection to the database was lost, or nothing came within "
                 f"{self._time_limit:g} s ({_kind(error)}); see that it runs"
@@ -544,10 +537,11 @@ def _engine(url: URL, folder: Path, limit: float, pool_size: int, max_rows: int)
         max_overflow=0,
         pool_timeout=limit,
         pool_recycle=_RECYCLE,
+        # The last one used again has the pages of the indexes at hand.
+        pool_use_lifo=True,
         pool_pre_ping=backend != "sqlite",
         hide_parameters=True,
         connect_args={name: value for name, value in given.items() if name not in url.query},
-        execution_options={"postgresql_readonly": True} if backend == "postgresql" else {},
     )
     if backend == "sqlite":
         _watch_sqlite(engine, folder / str(url.database), limit)
@@ -569,9 +563,11 @@ def _driver_options(driver: str, limit: float) -> dict[str, Any]:
 
 
 def _watch_sqlite(engine: Engine, file: Path, limit: float) -> None:
+    path = str(file)
+
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, record: Any, _args: Any, _options: Any) -> sqlite3.Connection:
-        record.info["file"] = _file_id(file)
+        record.info["file"] = _file_id(path)
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?mode=ro",
             uri=True,
@@ -579,36 +575,43 @@ def _watch_sqlite(engine: Engine, file: Path, limit: float) -> None:
             check_same_thread=False,
         )
         # One broken text must not hide all the others.
-        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        connection.text_factory = _readable
         return connection
 
     @event.listens_for(engine, "checkout")
-    def still_the_file(_connection: Any, record: Any, _proxy: Any) -> None:
+    def begin(connection: Any, record: Any, _proxy: Any) -> None:
         # A file that another was moved over is read on as it was, for as long as it is open.
-        if record.info["file"] != _file_id(file):
+        if record.info["file"] != _file_id(path):
             raise DisconnectionError
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
         deadline = time.monotonic() + limit
-        driver: Any = connection.connection.driver_connection
-        driver.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        connection.exec_driver_sql("BEGIN")
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        connection.execute("BEGIN")
 
 
-def _file_id(file: Path) -> tuple[int, int] | None:
+def _readable(text: bytes) -> str:
+    return str(text, "utf-8", "replace")
+
+
+def _file_id(path: str) -> tuple[int, int] | None:
     try:
-        found = file.stat()
+        found = os.stat(path)  # noqa: PTH116 - at each question, where pathlib costs as much again
     except OSError:
         return None
     return found.st_dev, found.st_ino
 
 
 def _watch_postgresql(engine: Engine, limit: float) -> None:
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
+    dialect: Any = engine.dialect
+
+    @event.listens_for(engine, "connect")
+    def read_only(connection: Any, _record: Any) -> None:
+        dialect.set_readonly(connection, value=True)
+
+    @event.listens_for(engine, "checkout")
+    def begin(connection: Any, _record: Any, _proxy: Any) -> None:
         # For this transaction alone: behind a pooler, the session is not ours.
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(limit * 1000)}")
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = {round(limit * 1000)}")
 
     if engine.dialect.driver == "psycopg":
 
@@ -633,16 +636,21 @@ def _watch_mariadb(engine: Engine, limit: float, max_rows: int) -> None:
 
 def _code(error: Exception) -> str | None:
     """The database's own code of what it refused; None: the error is not the database's answer."""
-    cause = getattr(error, "orig", None)
-    number = cause.args[0] if cause and cause.args else None
-    if isinstance(number, int):
+    cause = _cause(error)
+    number = cause.args[0] if cause.args else None
+    # PEP 249 calls every driver's own base so; the number of an OSError is the system's.
+    if isinstance(number, int) and "Error" in {kind.__name__ for kind in type(cause).__mro__}:
         return None if number in _CLIENT_CODES or not number else str(number)
     return getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
 
 
+def _cause(error: Exception) -> BaseException:
+    """The driver's own error; SQLAlchemy wraps one only when a database is met first."""
+    return getattr(error, "orig", None) or error
+
+
 def _kind(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return " ".join(filter(None, (type(cause).__name__, _code(error))))
+    return " ".join(filter(None, (type(_cause(error)).__name__, _code(error))))
 
 
 def _is_unfit(error: Exception, values: Iterable[str | None]) -> bool:
@@ -655,7 +663,7 @@ def _is_unfit(error: Exception, values: Iterable[str | None]) -> bool:
 
 def _sqlite_says(error: Exception) -> str:
     """SQLite's own words where they repeat the statement alone, whose values are bound."""
-    cause = getattr(error, "orig", None)
+    cause = _cause(error)
     said = _SQLITE_SAYS.match(str(cause)) if isinstance(cause, sqlite3.Error) else None
     return said[0] if said else ""
 
@@ -676,8 +684,11 @@ def _sendable(value: str) -> bool:
 
 def _contact(row: _Row) -> Contact:
     spread = _object(row.get("details"))
-    columns = row.keys() - CONTACT_NAMES - ({"details"} if spread is not None else set())
-    details = {**(spread or {}), **{column: row[column] for column in row if column in columns}}
+    own = CONTACT_NAMES if spread is None else CONTACT_NAMES | {"details"}
+    details = {
+        **(spread or {}),
+        **{column: value for column, value in row.items() if column not in own},
+    }
     return Contact(
         name=written(row.get("name")),
         external_id=written(row.get("external_id")),

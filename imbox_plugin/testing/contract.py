@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import chain
@@ -172,6 +173,21 @@ class SourceContract:
         shown = {other.value: _carried_if_any(source, other) for other in others}
 
         assert [value for value, people in shown.items() if any(map(self._is_known, people))] == []
+
+    def test_it_looks_at_the_identity_alone_if_it_says_so(
+        self, source: DataSource, key: Key
+    ) -> None:
+        """What is kept of one question answers the same one from another view or ticket."""
+        lookup = self._known(source, key)
+        extras = MappingProxyType({"team": "a"})
+        others = [
+            replace(lookup, view=view, ticket_id="4711", extras=extras)
+            for view in View
+            if source.by_identity_alone
+        ]
+
+        known = list(source.find(lookup)) if others else []
+        assert [list(source.find(other)) for other in others] == [known] * len(others)
 
     def test_32_threads_get_the_answers_of_one(self, source: DataSource) -> None:
         """Nothing about a question may be kept on the source, where the next one overwrites it."""

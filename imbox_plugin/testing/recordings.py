@@ -16,6 +16,8 @@ from urllib.request import Request, urlopen
 from marshmallow import Schema, ValidationError, fields, validate
 from werkzeug.test import Client
 
+from imbox_plugin.recorder import PLACEHOLDER, Kept
+
 #: headers a recording may hold; any other may be a secret of somebody's
 ALLOWED_HEADERS = frozenset({"Accept", "Content-Type", "User-Agent"})
 
@@ -120,6 +122,62 @@ def read_recording(file: Path) -> Recording:
         status=reply["status"],
         document=reply["json"],
     )
+
+
+def recordings_in(path: Path) -> tuple[Path, ...]:
+    """The files of recordings: the file itself, or those of a folder in the order of their names.
+
+    Raises:
+        RecordingError: there are none.
+    """
+    files = tuple(sorted(path.glob("*.json"))) if path.is_dir() else (path,)
+    if not files:
+        raise RecordingError(f"{path} holds no recording; name another folder")
+    return files
+
+
+def as_recording(kept: Kept, about: str) -> dict[str, Any]:
+    """A request of the recorder's as a recording that has no reply yet."""
+    query = {
+        name: values[0] if len(values) == 1 else list(values) for name, values in kept.query.items()
+    }
+    request: dict[str, Any] = {"method": kept.method, "path": kept.path, "query": query}
+    if kept.headers:
+        request["headers"] = dict(kept.headers)
+    if kept.body:
+        request["body"] = json.dumps(dict.fromkeys(kept.body, PLACEHOLDER))
+    if kept.key in KEYS:
+        request["key"] = kept.key
+    return {
+        "about": about,
+        "origin": f"Captured from ImBox on {kept.at[:10]}; identities are examples.",
+        "request": request,
+        "reply": {"status": kept.status, "json": None},
+    }
+
+
+def accept(recording: Recording, answered: Answered) -> None:
+    """Take what was answered for the reply that it must get from now on.
+
+    Raises:
+        RecordingError: the file cannot be written.
+    """
+    document = json.loads(recording.file.read_text("utf-8"))
+    document["reply"] = {"status": answered.status, "json": answered.document}
+    write(recording.file, document)
+
+
+def write(file: Path, document: Mapping[str, Any]) -> None:
+    """Write a recording as people read it.
+
+    Raises:
+        RecordingError: the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise RecordingError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def replay(recording: Recording, app: Any, secret: str) -> Answered:

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 _log = logging.getLogger(__name__)
 
-#: nothing here is for a browser, a cache or a frame
+#: nothing is for a browser, a cache or a frame, but what brings headers of its own: a page
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -49,15 +49,22 @@ def install(app: Flask) -> None:
     app.after_request(_with_headers)
 
 
+def response(refusal: Refusal) -> Response:
+    """A refusal as it is answered by what stands before the app."""
+    return _with_headers(_refused(refusal))
+
+
 def json_response(document: Any, mimetype: str = "application/json") -> Response:
     """A document as UTF-8 JSON, its keys in their order."""
-    return Response(orjson.dumps(document), mimetype=mimetype)
+    return Response(orjson.dumps(document), headers=HEADERS, mimetype=mimetype)
 
 
 def _refused(refusal: Refusal) -> Response:
     response = _problem(refusal.status, refusal.detail, refusal.errors)
     if refusal.status is HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = 'Basic realm="imbox-plugin", charset="UTF-8"'
+    if refusal.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "1"
     return response
 
 
@@ -100,5 +107,8 @@ def _reasons(errors: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
 
 
 def _with_headers(response: Response) -> Response:
-    response.headers.update(HEADERS)
+    # Who has this one has them all: it takes a while to look for each.
+    if "Referrer-Policy" not in response.headers:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
     return response

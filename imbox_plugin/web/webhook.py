@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, after_this_request, current_app, request
 from marshmallow import Schema, ValidationError
 
+from imbox_plugin.events import Courier
+from imbox_plugin.formats import Formats
 from imbox_plugin.identity import normal_form
+from imbox_plugin.lint import Linter
 from imbox_plugin.model import Key, Lookup, View
 from imbox_plugin.panel import Panel
+from imbox_plugin.recorder import Recorder
+from imbox_plugin.settings import Settings
+from imbox_plugin.tickets import Tickets
 from imbox_plugin.web.auth import Gate
-from imbox_plugin.web.errors import Refusal, json_response
+from imbox_plugin.web.errors import HEADERS, Refusal, json_response
+from imbox_plugin.web.open import Inbox
+from imbox_plugin.web.replies import Replies
+from schemas.probe import CANDIDATE, probe_reply
 from schemas.request import MAX_BODY, LookupSchema, body_parameters
 
 _log = logging.getLogger(__name__)
+
+#: a query that says at a glance that it has no `plugin`: no name in it is encoded, all is ASCII
+_PLAIN = re.compile(rb"(?!plugin)[A-Za-z]+=[!-%'-~]*(?:&(?!plugin)[A-Za-z]+=[!-%'-~]*)*")
 
 #: the panel of `/imbox` without more words
 DEFAULT_PANEL = "default"
@@ -29,6 +43,7 @@ class Service:
     """Everything a request needs. Built once, kept in `app.extensions["imbox_plugin"]`."""
 
     panels: Mapping[str, Panel]
+    #: of the panels, and of those that only probe
     gates: Mapping[str, Gate]
     lookup_schema: LookupSchema
     reply_schema: Schema
@@ -36,6 +51,25 @@ class Service:
     default_region: str | None
     #: refuse an identity without a normal form, instead of going on without it
     strict: bool
+    #: made before, to be sent again; None: each is made anew
+    replies: Replies | None
+    linter: Linter
+    recorder: Recorder
+    settings: Settings = field(repr=False)
+    #: the locale
+    formats: Formats
+    #: the server's own public address
+    base_url: str | None = None
+    #: that stand before the server and tell whom they speak for
+    proxies: int = 0
+    #: seals and reads the addresses behind `/open/`; None: there are none
+    tickets: Tickets | None = None
+    #: takes what vendors' windows tell; None: nobody does
+    inbox: Inbox | None = None
+    #: takes and answers events; None: the settings say nowhere to deliver them
+    courier: Courier | None = None
+    #: by panel, who may tell what Wazzup wants to be created
+    wazzup: Mapping[str, Gate] = field(default_factory=dict)
 
     def read(self, parameters: Mapping[str, Sequence[str]]) -> Lookup:
         """The lookup that the parameters of a request ask for.
@@ -91,8 +125,18 @@ def _answer(panel: str | None = None) -> Response:
     if key_id is None:
         raise Refusal(HTTPStatus.UNAUTHORIZED, "No valid key came with the request.")
     _log.debug("panel %s opened by key %s", name, key_id)
+    body = _body()
+    if service.recorder.is_on:
+        after_this_request(partial(_kept, service.recorder, body))
+    if name not in service.panels:
+        return json_response(probe_reply(request.args.get(CANDIDATE, ""), request.args))
+    place = None
+    if service.replies and request.method == "GET":
+        place = service.replies.find(name, request.query_string)
+        if place.body:
+            return Response(place.body, headers=HEADERS, mimetype="application/json")
     try:
-        lookup = service.read(_parameters(service.lookup_schema))
+        lookup = service.read(_parameters(service.lookup_schema, body))
     except ValidationError as error:
         detail = "A parameter is missing or wrong."
         raise Refusal(HTTPStatus.BAD_REQUEST, detail, error.messages_dict) from None
@@ -101,20 +145,23 @@ def _answer(panel: str | None = None) -> Response:
         response = Response(mimetype="application/json")
         response.automatically_set_content_length = False
         return response
-    reply = service.panels[name].answer(lookup).reply
-    return json_response(service.reply_schema.dump(reply))
+    answer = service.panels[name].answer(lookup)
+    response = json_response(service.reply_schema.dump(answer.reply))
+    if service.replies and place and answer.fresh:
+        service.replies.keep(place, response.get_data(), answer.fresh)
+    return response
 
 
 def _panel_name(service: Service, path: str | None) -> str:
     """The panel by path, else by the `plugin` parameter, else the default or the only one."""
     try:
-        named = request.args.getlist("plugin")
+        named = [] if _PLAIN.fullmatch(request.query_string) else request.args.getlist("plugin")
     except UnicodeDecodeError:
         # Werkzeug leaves an encoded byte that is no UTF-8 as it is, but fails on a raw one.
         detail = "The query is not UTF-8 text; percent-encode it."
         raise Refusal(HTTPStatus.BAD_REQUEST, detail) from None
     chosen = path or next(filter(str.strip, named), "")
-    if chosen.strip() in service.panels:
+    if chosen.strip() in service.gates:
         return chosen.strip()
     if not chosen:
         if DEFAULT_PANEL in service.panels:
@@ -129,16 +176,33 @@ def _panel_name(service: Service, path: str | None) -> str:
     )
 
 
-def _parameters(schema: LookupSchema) -> dict[str, list[str]]:
-    """The query's parameters, and after them, so that they count for less, a POST body's."""
-    query = dict(request.args.lists())
+def _kept(recorder: Recorder, body: bytes, response: Response) -> Response:
+    recorder.keep(
+        method=request.method,
+        path=request.path,
+        query=dict(request.args.lists()),
+        headers=dict(request.headers),
+        body=body,
+        status=response.status_code,
+    )
+    return response
+
+
+def _body() -> bytes:
+    """The body of a POST, or as much of it as is looked into."""
     if request.method != "POST":
-        return query
+        return b""
     try:
-        body = request.stream.read(MAX_BODY + 1)
+        return request.stream.read(MAX_BODY + 1)
     except Exception:  # noqa: BLE001
         # A body that breaks off is no reason to fail: it is static, and all it has is extras.
-        body = b""
-    for name, values in body_parameters(body, schema.parameters).items():
-        query.setdefault(name, []).extend(values)
+        return b""
+
+
+def _parameters(schema: LookupSchema, body: bytes) -> dict[str, list[str]]:
+    """The query's parameters, and after them, so that they count for less, a POST body's."""
+    query = dict(request.args.lists())
+    if body:
+        for name, values in body_parameters(body, schema.parameters).items():
+            query.setdefault(name, []).extend(values)
     return query

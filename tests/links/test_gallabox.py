@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
+from imbox_plugin.links import LinkContext
 from imbox_plugin.links.gallabox import Gallabox
 from imbox_plugin.model import Contact, Key, Lookup, View
 
@@ -16,7 +17,7 @@ NOBODY_ASKED = Lookup(View.CHAT)
 
 
 def link(**options):
-    return Gallabox(Gallabox.Options().load(options))
+    return Gallabox(Gallabox.Options().load(options), LinkContext())
 
 
 def call(phone):

@@ -8,7 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from imbox_plugin.links.url import PLACEHOLDERS, UrlTemplate
+from imbox_plugin.links import LinkContext
+from imbox_plugin.links.placeholders import PLACEHOLDERS
+from imbox_plugin.links.url import UrlTemplate
 from imbox_plugin.model import Contact, Key, Lookup, View
 
 ANNA = Contact(
@@ -29,7 +31,7 @@ FIXED = "https://crm.example.com/customers/"
 
 
 def link(template):
-    return UrlTemplate(UrlTemplate.Options().load({"url": template}))
+    return UrlTemplate(UrlTemplate.Options().load({"url": template}), LinkContext())
 
 
 def refusal(template):
@@ -202,6 +204,7 @@ def test_hostile_ids_make_one_segment_or_no_link(corpus):
         ("https://crm.example.com/{{email}}", "brace without its partner"),
         ("https://crm.example.com/", "no placeholder; use one of external_id"),
         ("https://crm.example.com/{mail}", "no placeholder is called 'mail'; did you mean email?"),
+        ("https://crm.example.com/{contact.email}", "is no detail; write {email}"),
         ("https://crm.example.com/{}", "no placeholder is called ''"),
         ("https://crm.example.com/{email!r}", "no placeholder is called"),
         ("https://crm.example.com/{email.__class__}", "no placeholder is called"),

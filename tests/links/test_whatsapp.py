@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imbox_plugin.links import LinkContext
 from imbox_plugin.links.whatsapp import WhatsApp
 from imbox_plugin.model import Contact, Key, Lookup, View
 
 
 def link(**options):
-    return WhatsApp(WhatsApp.Options().load(options))
+    return WhatsApp(WhatsApp.Options().load(options), LinkContext())
 
 
 def call(phone):

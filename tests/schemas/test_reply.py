@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from marshmallow import Schema
 
 from imbox_plugin.model import (
     AccordionElement,
@@ -203,6 +204,14 @@ LEAF_SHAPES = [
     {"type": "table", "headers": [{"text": "str"}], "rows": [[{"text": "str"}]]},
     {"type": "html", "html": "str"},
 ]
+
+
+@given(REPLIES, st.sampled_from([WireNames(), OTHER_NAMES]))
+def test_a_reply_is_dumped_as_marshmallow_would(reply, wire):
+    schema = reply_schema(wire)
+
+    assert json.dumps(schema.dump(reply)) == json.dumps(Schema.dump(schema, reply))
+    assert schema.dump([reply], many=True) == [schema.dump(reply)]
 
 
 @given(REPLIES)

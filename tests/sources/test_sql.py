@@ -19,6 +19,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import pymysql
 import pytest
 from marshmallow import ValidationError
 from sqlalchemy import create_engine, make_url, text
@@ -29,7 +30,7 @@ from sqlalchemy.pool import NullPool
 from imbox_plugin.identity import carries
 from imbox_plugin.model import Key, Lookup, View
 from imbox_plugin.sources import SourceContext, SourceError
-from imbox_plugin.sources.sql import SqlSource
+from imbox_plugin.sources.sql import SqlSource, _code
 from imbox_plugin.store import import_contacts
 from tests.conftest import absent
 
@@ -421,6 +422,25 @@ def test_a_colon_that_is_no_placeholder_and_a_percent_sign_stay(database, build)
     assert person.details == {"note": ":x 12:30 100%"}
 
 
+def test_a_value_may_be_bound_twice_and_in_any_order(database, build):
+    find = {
+        "email": "SELECT :email_domain AS domain, :email AS email, :email_local AS local_part,"
+        " '50%' AS share FROM {customers} WHERE lower(email) = :email AND :email <> ''"
+    }
+    (anna,) = build(database.options(find)).find(by_email())
+
+    assert anna.emails == ("anna@example.se",)
+    assert anna.details == {"domain": "example.se", "local_part": "anna", "share": "50%"}
+
+
+def test_a_label_stays_as_the_statement_writes_it(database, build):
+    quote = "`" if database.name == "mariadb" else '"'
+    find = {"email": f"SELECT :email AS email, 'gold' AS {quote}Club.tier{quote}"}
+    (person,) = build(database.options(find)).find(by_email())
+
+    assert person.details == {"Club.tier": "gold"}
+
+
 @pytest.mark.parametrize("key", list(Key))
 @pytest.mark.parametrize(
     "value", ["' OR 1=1 --", "1 OR 1=1", '" OR ""="', "\\' OR 1=1 -- ", "%", "1; DROP TABLE x", "0"]
@@ -593,6 +613,11 @@ def test_what_the_driver_says_is_not_repeated(database, build):
         source.find(asked(Key.EXTERNAL_ID, CANARY))
 
     assert CANARY not in everything_said(told.value)
+
+
+def test_a_number_of_the_operating_system_is_no_code_of_the_database():
+    assert _code(OSError(1146, "the number of a missing table in MariaDB")) is None
+    assert _code(pymysql.ProgrammingError(1146, "no such table")) == "1146"
 
 
 def test_a_sound_source_passes_its_check(database, build):

@@ -92,6 +92,16 @@ class Anonymous(Faultless):
         return [Contact(name=person.name) for person in super().find(lookup)]
 
 
+class LooksAround(Faultless):
+    """Says that it looks at the identity alone, and does not."""
+
+    by_identity_alone = True
+
+    def find(self, lookup):
+        found = super().find(lookup)
+        return [replace(person, details={"ticket": lookup.ticket_id}) for person in found]
+
+
 class Remembers(Faultless):
     """Keeps the question where the next thread overwrites it."""
 

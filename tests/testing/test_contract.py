@@ -19,6 +19,7 @@ TYPES = "contacts_are_made_of_the_right_types"
 STRANGER = "a_stranger_is_not_found"
 HOSTILE = "a_hostile_value_finds_nobody"
 ALIKE = "who_looks_alike_is_somebody_else"
+ALONE = "it_looks_at_the_identity_alone_if_it_says_so"
 THREADS = "32_threads_get_the_answers_of_one"
 CHECK = "a_healthy_source_passes_its_check"
 CLOSE = "it_can_be_closed_twice"
@@ -33,6 +34,7 @@ FAULTS = {
     "Echo": {STRANGER, HOSTILE, ALIKE},
     "Prefix": {HOSTILE, ALIKE},
     "Anonymous": {KNOWN},
+    "LooksAround": {ALONE},
     "Remembers": {THREADS},
     "Crashes": {STRANGER, HOSTILE, ALIKE, THREADS},
     "OnlyText": {HOSTILE},
@@ -54,8 +56,8 @@ FAULTS = {
     "OtherId": {KNOWN},
     "NobodyNamed": {KEYS},
     "NobodyKnown": {KEYS},
-    "Misspelt": {KNOWN, TYPES, HOSTILE, ALIKE, THREADS, CLOSE, FAILURE, BROKEN},
-    "Nothing": {KEYS, KNOWN, TYPES, STRANGER, HOSTILE, ALIKE, THREADS, CHECK, CLOSE},
+    "Misspelt": {KNOWN, TYPES, HOSTILE, ALIKE, ALONE, THREADS, CLOSE, FAILURE, BROKEN},
+    "Nothing": {KEYS, KNOWN, TYPES, STRANGER, HOSTILE, ALIKE, ALONE, THREADS, CHECK, CLOSE},
 }
 
 

@@ -272,6 +272,23 @@ def test_what_gunicorn_writes_holds_no_key_no_identity_and_no_query(server):
         assert secret not in written
 
 
+def test_gunicorn_writes_no_ticket(server):
+    ticket = "gAAAAAB" + "x" * 200
+    server.send(get("/the-first-one"))
+    server.log_until("/the-first-one")
+    statuses = [
+        status(server.send(get(f"/open/{ticket}", method=method))) for method in ("GET", "POST")
+    ]
+    statuses.append(status(server.send(get(f"/open/{ticket}/events", method="POST"))))
+    server.send(get("/the-last-one"))
+    written = server.log_until("/the-last-one")
+
+    assert statuses == [404, 404, 404]
+    assert '"GET /open/-" 404' in written
+    assert '"POST /open/-/events" 404' in written
+    assert ticket[:32] not in written
+
+
 @pytest.mark.parametrize(
     "malformed",
     [
