@@ -54,7 +54,7 @@ from imbox_plugin.web.auth import Gate
 from imbox_plugin.web.open import Inbox, Opener
 from imbox_plugin.web.overload import Door
 from imbox_plugin.web.replies import Replies
-from imbox_plugin.web.webhook import Service
+from imbox_plugin.web.webhook import Service, Shortcut
 from imbox_plugin.web.workbench import Access, Workbench, is_demo
 from schemas.reply import reply_schema
 from schemas.request import LookupSchema, parameter_kinds
@@ -137,7 +137,7 @@ def create_app(
     """
     file = SettingsFile(path or find_settings(environ, Path.cwd()), environ)
     app = Flask("imbox_plugin", static_folder=None)
-    _limit(app, file, environ)
+    most = _places(file, environ)
     service = app.extensions["imbox_plugin"] = build(file, inbox)
     for warning in file.warnings:
         _log.warning("settings: %s", warning)
@@ -154,6 +154,11 @@ def create_app(
         gate = Gate(settings.workbench.keys) if settings.workbench.keys else None
         bench = Workbench(service, Access(gate, demo), settings.record.folder, file.path)
         app.register_blueprint(bench.blueprint())
+    if service.replies:
+        app.wsgi_app = Shortcut(  # type: ignore[method-assign]
+            app.wsgi_app, service, service.replies
+        )
+    app.wsgi_app = Door(app.wsgi_app, most, health.PATHS)  # type: ignore[method-assign]
     if service.proxies:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=service.proxies, x_proto=0, x_host=0
@@ -163,14 +168,13 @@ def create_app(
     return app
 
 
-def _limit(app: Flask, file: SettingsFile, environ: Mapping[str, str]) -> None:
-    """Put the door before the app that refuses what is too much."""
+def _places(file: SettingsFile, environ: Mapping[str, str]) -> int:
+    """How many requests a process works on at a time; a mistake is noted."""
     try:
-        most = overload.places(environ)
+        return overload.places(environ)
     except ValueError as error:
         file.problem("", str(error))
-        return
-    app.wsgi_app = Door(app.wsgi_app, most, health.PATHS)  # type: ignore[method-assign]
+        return 0
 
 
 def build(file: SettingsFile, inbox: Inbox | None = None) -> Service:

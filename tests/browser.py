@@ -7,11 +7,12 @@ import ssl
 import sys
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import ThreadingMixIn
 from threading import Thread
 from urllib.parse import urlsplit
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from playwright.sync_api import sync_playwright
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.conftest import absent
 from tests.loopback import authority
@@ -68,17 +69,24 @@ def visits(browser, patience, **usual):
         yield visit
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers many at a time; a browser's spare connections keep nobody from ending."""
+
+    daemon_threads = True
+
+
 class _Silent(WSGIRequestHandler):
     """Writes no request lines: with tickets in them they are for no log."""
 
-    def log(self, *_):
+    def log_message(self, *_):
         pass
 
 
 @contextmanager
 def served(app, port=0):
     """An app of ours on http://127.0.0.1; gives its port."""
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent)
+    # Not Werkzeug's server: where a browser hangs up it leaves open the file that it was sending.
+    server = make_server("127.0.0.1", port, app, _Server, _Silent)
     with _running(server):
         yield server.server_port
 
