@@ -13,7 +13,7 @@ import hmac
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from flask import Request
+from werkzeug.wrappers import Request
 
 from imbox_plugin.settings import AccessKey
 
