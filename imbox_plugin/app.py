@@ -256,7 +256,7 @@ def build(file: SettingsFile, inbox: Inbox | None = None) -> Service:
         reply_schema=reply_schema(wire),
         default_region=settings.default_region,
         strict=settings.strict,
-        replies=None if shared or templates.reads_age else Replies(purges),
+        replies=Replies(purges) if caches and not shared and not templates.reads_age else None,
         linter=Linter(
             asdict(wire),
             declared_hosts(file.tables, file.folder) | settings.lint.hosts,

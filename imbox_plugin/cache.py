@@ -203,21 +203,22 @@ class Cache:
         self._is_told = False
 
     def recall(
-        self, lookups: Sequence[Lookup], empty: Finding, region: str | None
+        self, lookup: Lookup, keys: Sequence[Key], empty: Finding, region: str | None
     ) -> Callable[[], Recollection]:
         """Begin to look for the answer to a question; what is returned waits for it.
 
         Args:
-            lookups: the question, by one identity each, in the order they are asked.
+            lookup: the question.
+            keys: the identities to ask by, in their order.
             empty: the finding to be filled.
             region: of the phone numbers of the source.
         """
-        name = self._name(lookups)
+        name = self._name(lookup, keys)
         read = self._store.read(name)
 
         def recollection() -> Recollection:
             page = read()
-            finding = self._finding(page.kept, lookups, empty, region) if page.kept else None
+            finding = self._finding(page.kept, lookup, empty, region) if page.kept else None
             return Recollection(name, page.generation, finding)
 
         return recollection
@@ -251,10 +252,10 @@ class Cache:
                 call = self._under_way[place] = guard.ask(ask)
             return call
 
-    def _name(self, lookups: Sequence[Lookup]) -> str:
+    def _name(self, lookup: Lookup, keys: Sequence[Key]) -> str:
         """The keyed hash of all that the answer may depend on."""
-        asked = [(lookup.key.value, lookup.value) for lookup in lookups]
-        rest = () if self._alone else _rest(lookups[0])
+        asked = [(key.value, lookup.identities[key]) for key in keys]
+        rest = () if self._alone else _rest(lookup)
         return self._seal.name(repr((self._source, asked, rest)))
 
     def _ttl(self, outcome: Outcome) -> float:
@@ -279,7 +280,7 @@ class Cache:
         self._store.keep(recalled.name, Kept(content, since), seconds, recalled.generation)
 
     def _finding(
-        self, kept: Kept, lookups: Sequence[Lookup], empty: Finding, region: str | None
+        self, kept: Kept, lookup: Lookup, empty: Finding, region: str | None
     ) -> Finding | None:
         """An answer that was kept, verified as if the source had given it now."""
         age = max(0.0, self._store.now() - kept.since)
@@ -292,8 +293,7 @@ class Cache:
             return None
         match = finding.match
         if match:
-            lookup = next(one for one in lookups if one.key is match.key)
-            if not carries(match.contact, lookup, region):
+            if not carries(match.contact, lookup.by(match.key), region):
                 return None
             match = replace(match, age=float(round(age)), region=region)
         return replace(finding, match=match, age=age, fresh=max(0.0, fresh))

@@ -176,10 +176,11 @@ class Composer:
         wanted = [
             (row, inner) for inner in items for row in layout.rows if _wanted(row.when, inner)
         ]
-        fit, most = self._fit.text, self._fit.most_items()
-        rows = [Row(fit(row.label(inner)), fit(row.text(inner))) for row, inner in wanted[:most]]
-        if rows:
-            yield self._fit.rows(rows, len(wanted) - most)
+        most = self._fit.most_items()
+        labels = self._fit.texts([row.label(inner) for row, inner in wanted[:most]])
+        texts = self._fit.texts([row.text(inner) for row, inner in wanted[:most]])
+        if wanted:
+            yield self._fit.rows(list(map(Row, labels, texts)), len(wanted) - most)
 
     def _table(
         self, layout: TableLayout, items: Sequence[Values], values: Values
@@ -188,9 +189,9 @@ class Composer:
         if not columns:
             return
         most = self._fit.most_rows(len(columns))
-        fit, cells = self._fit.text, [column.text for column in columns]
-        rows = [tuple([fit(cell(inner)) for cell in cells]) for inner in items[:most]]
-        headers = [fit(column.header(values)) for column in columns]
+        fit, cells = self._fit.texts, [column.text for column in columns]
+        rows = [tuple(fit([cell(inner) for cell in cells])) for inner in items[:most]]
+        headers = fit([column.header(values) for column in columns])
         yield self._fit.table(headers, rows, len(items) - most)
 
     def _html(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from imbox_plugin.cache import Cache, Recollection
 from imbox_plugin.identity import carries, normal_email, normal_form
 from imbox_plugin.model import (
+    STRENGTH,
     Contact,
     Failure,
     Finding,
@@ -103,11 +104,12 @@ class _Question:
 
     source: DataSource
     cache: Cache | None
-    #: by one identity each, in the order they are asked; none: the source has no key for this
-    lookups: Sequence[Lookup]
+    lookup: Lookup
     #: what is to be said of it as it stands
     finding: Finding
     begun: float
+    #: to ask by, one after the other; none: the source has no key for this
+    keys: Sequence[Key] = ()
     recall: Callable[[], Recollection] | None = None
     #: what it said before, to be shown if it fails
     before: Finding | None = None
@@ -117,21 +119,21 @@ class _Question:
 def _read(source: DataSource, cache: Cache | None, lookup: Lookup) -> _Question:
     """Begin to look for an answer in the cache."""
     finding = Finding(source.context.name, Outcome.NOT_ASKED)
-    question = _Question(source, cache, (), finding, time.monotonic())
+    question = _Question(source, cache, lookup, finding, time.monotonic())
     try:
-        keys = [key for key in Key if key in source.keys and key in lookup.identities]
-        question.lookups = [lookup.by(key) for key in keys]
+        own = source.keys
+        question.keys = [key for key in STRENGTH if key in own and key in lookup.identities]
     except Exception as error:  # noqa: BLE001 - the same as in _answer
         question.finding = _failed(finding, error)
-    if cache and question.lookups:
+    if cache and question.keys:
         region = source.context.default_region
-        question.recall = cache.recall(question.lookups, finding, region)
+        question.recall = cache.recall(lookup, question.keys, finding, region)
     return question
 
 
 def _start(question: _Question, guard: Guard, until: float) -> None:
     """Put a question to its source, unless the answer is known."""
-    if not question.lookups:
+    if not question.keys:
         return
     recalled = question.recall() if question.recall else None
     if recalled and recalled.finding:
@@ -139,7 +141,7 @@ def _start(question: _Question, guard: Guard, until: float) -> None:
             question.finding = recalled.finding
             return
         question.before = recalled.finding
-    ask = partial(_answer, question.source, question.lookups, until)
+    ask = partial(_answer, question.source, question.lookup, question.keys, until)
     try:
         if time.monotonic() >= until:
             raise NoAnswer("no time was left to ask it; raise deadline", Failure.LATE)  # noqa: TRY301
@@ -149,8 +151,6 @@ def _start(question: _Question, guard: Guard, until: float) -> None:
             question.call = guard.ask(ask)
     except Exception as error:  # noqa: BLE001 - the same as in _answer
         question.finding = _failed(question.finding, error)
-    else:
-        question.finding = replace(question.finding, asked=(question.lookups[0].key,))
 
 
 def _finish(question: _Question, until: float) -> Finding:
@@ -161,7 +161,7 @@ def _finish(question: _Question, until: float) -> Finding:
             finding = question.call.result(until)
         except NoAnswer as error:
             spent = time.monotonic() - question.begun
-            finding = replace(_failed(finding, error), seconds=spent)
+            finding = replace(_failed(finding, error), asked=(question.keys[0],), seconds=spent)
     if finding.outcome is Outcome.FAILED and question.before:
         failed = finding
         finding = replace(
@@ -170,28 +170,35 @@ def _finish(question: _Question, until: float) -> Finding:
     return finding
 
 
-def _answer(source: DataSource, questions: Iterable[Lookup], until: float) -> Finding:
-    """What one source says, and how long it took."""
-    begun = time.monotonic()
-    finding = _asked(source, questions, until)
-    return replace(finding, seconds=time.monotonic() - begun)
-
-
-def _asked(source: DataSource, questions: Iterable[Lookup], until: float) -> Finding:
+def _answer(source: DataSource, lookup: Lookup, keys: Iterable[Key], until: float) -> Finding:
     """Ask one source, by its strongest key first; by a weaker one only when nobody is found."""
-    finding = Finding(source.context.name, Outcome.NOT_ASKED)
+    begun = time.monotonic()
+    name = source.context.name
+    people: list[Contact] = []
+    asked: tuple[Key, ...] = ()
+    dropped = 0
     try:
-        for lookup in questions:
-            if finding.asked and time.monotonic() >= until:
+        for key in keys:
+            if asked and time.monotonic() >= until:
                 raise NoAnswer("no time was left for its other keys", Failure.LATE)  # noqa: TRY301
-            finding = replace(finding, asked=(*finding.asked, lookup.key))
-            finding = _ask_by(source, lookup, finding)
-            if finding.outcome is not Outcome.UNKNOWN:
+            asked = (*asked, key)
+            people, strangers = _people_by(source, lookup.by(key))
+            dropped += strangers
+            if people:
                 break
     except Exception as error:  # noqa: BLE001
         # The one place that catches everything: a broken plugin must not take the card down.
-        return _failed(finding, error)
-    return finding
+        spent = time.monotonic() - begun
+        failed = Finding(name, Outcome.FAILED, asked=asked, dropped=dropped, seconds=spent)
+        return _failed(failed, error)
+    outcome, match, count = Outcome.UNKNOWN, None, 0
+    if len(people) > 1:
+        outcome, count = Outcome.AMBIGUOUS, len(people)
+    elif people:
+        match = Match(people[0], name, asked[-1], region=source.context.default_region)
+        outcome = Outcome.FOUND
+    spent = time.monotonic() - begun
+    return Finding(name, outcome, match, asked, count, dropped, seconds=spent)
 
 
 def _failed(finding: Finding, error: Exception) -> Finding:
@@ -247,19 +254,12 @@ def _identities(match: Match) -> dict[Key, str]:
     return {key: form for key, form in forms.items() if form}
 
 
-def _ask_by(source: DataSource, lookup: Lookup, finding: Finding) -> Finding:
-    """Ask one source by one key; `finding` is what it answered to the keys before."""
+def _people_by(source: DataSource, lookup: Lookup) -> tuple[list[Contact], int]:
+    """The different people whom a source knows by one key, and how many strangers it found."""
     region = source.context.default_region
     candidates = _contacts(source.find(lookup))
     contacts = [contact for contact in candidates if carries(contact, lookup, region)]
-    people = _distinct(contacts)
-    dropped = finding.dropped + len(candidates) - len(contacts)
-    if not people:
-        return replace(finding, outcome=Outcome.UNKNOWN, dropped=dropped)
-    if len(people) > 1:
-        return replace(finding, outcome=Outcome.AMBIGUOUS, count=len(people), dropped=dropped)
-    match = Match(people[0], finding.source, lookup.key, region=region)
-    return replace(finding, outcome=Outcome.FOUND, match=match, dropped=dropped)
+    return _distinct(contacts), len(candidates) - len(contacts)
 
 
 def _contacts(answer: object) -> tuple[Contact, ...]:
@@ -337,7 +337,8 @@ def _agree(lookup: Lookup, findings: tuple[Finding, ...]) -> tuple[Finding, ...]
 
 def _by_phone_alone(match: Match, lookup: Lookup) -> bool:
     """Whether the phone is all that the contact shares with what ImBox sent."""
-    return not any(
+    # Who was found by another key carries that one, or would not be a match.
+    return match.key is Key.PHONE and not any(
         carries(match.contact, lookup.by(key), match.region)
         for key in lookup.identities
         if key is not Key.PHONE

@@ -59,6 +59,13 @@ class Fit:
             return text
         return _shortened(_fitting(text), self._limits.characters)
 
+    def texts(self, texts: list[str]) -> list[str]:
+        """Texts that are safe to send and not too long; most often all are, and looked at as one."""
+        whole = "".join(texts)
+        if len(whole) <= self._limits.characters and not _UNFIT.search(whole):
+            return texts
+        return [self.text(text) for text in texts]
+
     def markup(self, markup: str) -> str:
         """Markup on its way to the sanitizer, which closes what a cut leaves open."""
         markup = _fitting(markup)

@@ -151,7 +151,8 @@ class Formats:
         Raises:
             ValueError: no such currency.
         """
-        code = self.text(code).strip().upper()
+        if not isinstance(code, str) or code not in self._currencies:
+            code = self.text(code).strip().upper()
         if not code:
             return self.number(value)
         if code not in self._currencies:

@@ -35,6 +35,9 @@ class Key(StrEnum):
     PHONE = "phone"
 
 
+#: the keys; an enumeration makes a generator each time it is asked for its own
+STRENGTH = tuple(Key)
+
 #: identities that mean the same person in every system; ids of two systems are alike by accident
 SHARED_KEYS = frozenset({Key.CONTACT_ID, Key.EMAIL, Key.PHONE})
 
@@ -63,7 +66,7 @@ class Lookup:
     @property
     def key(self) -> Key:
         """The strongest identity at hand; raises LookupError when there is none."""
-        for key in Key:
+        for key in STRENGTH:
             if key in self.identities:
                 return key
         raise LookupError("this lookup has no identity")
@@ -196,10 +199,9 @@ class Finding:
 def best_match(findings: Iterable[Finding]) -> Match | None:
     """The match by the strongest key that ImBox sent; of equals, the first."""
     matches = [finding.match for finding in findings if finding.match]
-    strength = list(Key)
     return min(
         matches,
-        key=lambda match: (match.via is not None, strength.index(match.key)),
+        key=lambda match: (match.via is not None, STRENGTH.index(match.key)),
         default=None,
     )
 

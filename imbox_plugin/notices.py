@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from imbox_plugin.formats import Formats
 from imbox_plugin.identity import normal_email
-from imbox_plugin.model import Finding, Key, Lookup, Outcome, Row
+from imbox_plugin.model import STRENGTH, Finding, Key, Lookup, Outcome, Row
 
 _NOBODY = frozenset({Outcome.UNKNOWN, Outcome.NOT_ASKED})
 
@@ -25,11 +25,11 @@ class Notices:
 
     def about(self, lookup: Lookup, findings: Sequence[Finding]) -> Iterator[Row]:
         """The reasons that lie in what was asked and in how the sources answered."""
-        for key in Key:
+        for key in STRENGTH:
             if key in lookup.unusable:
                 yield self.row("unusable", key=self._name(key))
         if not any(finding.match for finding in findings):
-            for key in Key:
+            for key in STRENGTH:
                 if key in lookup.distrusted:
                     yield self.row("distrusted", key=self._name(key), view=self._view(lookup))
         if not lookup.identities and not lookup.unusable and not lookup.distrusted:
@@ -46,7 +46,7 @@ class Notices:
 
     def _nobody(self, lookup: Lookup, findings: Sequence[Finding]) -> Row:
         asked = {key for finding in findings for key in finding.asked}
-        keys = [self._name(key) for key in Key if key in (asked or lookup.identities)]
+        keys = [self._name(key) for key in STRENGTH if key in (asked or lookup.identities)]
         sentence = "no_match" if asked else "not_searchable"
         return self.row(sentence, label="no_match", keys=self._any_of(keys))
 

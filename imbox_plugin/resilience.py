@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from queue import SimpleQueue
@@ -19,6 +18,8 @@ from typing import Generic, TypeVar, cast
 from imbox_plugin.model import Failure, Finding, Outcome
 
 T = TypeVar("T")
+
+_LATE = "no answer by the deadline; see why it is slow, or raise deadline"
 
 
 class NoAnswer(Exception):
@@ -132,7 +133,11 @@ class Call(Generic[T]):
 
     def __init__(self, breaker: Breaker, permit: int) -> None:
         self._breaker, self._permit = breaker, permit
-        self._outcome: Future[T] = Future()
+        # What concurrent.futures.Future does takes ten times as long.
+        self._answer: T | None = None
+        self._stop: BaseException | None = None
+        self._answered = Lock()
+        self._answered.acquire()
         self._lock = Lock()
         self._askers = 1
         self._is_done = False
@@ -154,19 +159,21 @@ class Call(Generic[T]):
         Raises:
             NoAnswer: not there in time.
         """
-        try:
-            return self._outcome.result(max(0.0, until - time.monotonic()))
-        except TimeoutError:
+        if not self._answered.acquire(timeout=max(0.0, until - time.monotonic())):
             with self._lock:
                 is_done, is_known = self._is_done, self._is_late
                 self._is_late = is_known or not is_done
-            if is_done:
-                # There it is, or a TimeoutError of the question's own.
-                return self._outcome.result()
-        reason = "no answer by the deadline; see why it is slow, or raise deadline"
-        if not is_known:
-            self._breaker.failed(self._permit, reason)
-        raise NoAnswer(reason, Failure.LATE)
+            if not is_done:
+                if not is_known:
+                    self._breaker.failed(self._permit, _LATE)
+                raise NoAnswer(_LATE, Failure.LATE)
+            # It is there in a moment.
+            self._answered.acquire()
+        # For whoever else waits.
+        self._answered.release()
+        if self._stop is not None:
+            raise self._stop
+        return cast("T", self._answer)
 
     def leave(self) -> None:
         """Stop to care, without a judgement on the source."""
@@ -182,25 +189,21 @@ class Call(Generic[T]):
 
         Everything is counted before the asker can know, so that whoever asks next is judged by it.
         """
-        answer: T | None = None
-        stop: BaseException | None = None
         try:
-            answer = question()
+            self._answer = question()
         except BaseException as error:  # noqa: BLE001 - it is raised to whoever waits
-            stop = error
+            self._stop = error
         free()
         with self._lock:
             self._is_done, is_late = True, self._is_late
+        answer, stop = self._answer, self._stop
         failed = isinstance(answer, Finding) and answer.outcome is Outcome.FAILED
         if stop is None and not failed:
             self._breaker.succeeded(self._permit, is_late=is_late)
         elif not is_late:
             reason = answer.reason if isinstance(answer, Finding) else type(stop).__name__
             self._breaker.failed(self._permit, reason)
-        if stop is None:
-            self._outcome.set_result(cast("T", answer))
-        else:
-            self._outcome.set_exception(stop)
+        self._answered.release()
 
 
 class Guard:

@@ -56,7 +56,12 @@ def response(refusal: Refusal) -> Response:
 
 def json_response(document: Any, mimetype: str = "application/json") -> Response:
     """A document as UTF-8 JSON, its keys in their order."""
-    return Response(orjson.dumps(document), headers=HEADERS, mimetype=mimetype)
+    return Response(orjson.dumps(document), headers=json_headers(mimetype))
+
+
+def json_headers(mimetype: str = "application/json") -> list[tuple[str, str]]:
+    """The headers of a JSON document but for its length; a list is taken over as it is."""
+    return [("Content-Type", mimetype), *HEADERS.items()]
 
 
 def _refused(refusal: Refusal) -> Response:

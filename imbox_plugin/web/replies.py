@@ -19,6 +19,8 @@ _BYTES = 16_000
 class Place:
     """Where the reply to a request is kept, or will be."""
 
+    panel: str
+    #: a keyed hash of the panel and the query
     name: str
     generation: Hashable | None
     #: when it was looked for, on the monotonic clock
@@ -47,7 +49,7 @@ class Replies:
         name = self._seal.name(f"{panel} {query.decode('latin-1')}")
         page = self._memory.read(name)()
         body = page.kept.content if page.kept else None
-        return Place(name, page.generation, time.monotonic(), body)
+        return Place(panel, name, page.generation, time.monotonic(), body)
 
     def keep(self, place: Place, body: bytes, fresh: float) -> None:
         """Keep a reply, unless there was a purge since it was looked for.

@@ -19,13 +19,13 @@ from imbox_plugin.events import Courier
 from imbox_plugin.formats import Formats
 from imbox_plugin.identity import normal_form
 from imbox_plugin.lint import Linter
-from imbox_plugin.model import Key, Lookup, View
+from imbox_plugin.model import STRENGTH, Key, Lookup, View
 from imbox_plugin.panel import Panel
 from imbox_plugin.recorder import Recorder
 from imbox_plugin.settings import Settings
 from imbox_plugin.tickets import Tickets
 from imbox_plugin.web.auth import Gate
-from imbox_plugin.web.errors import HEADERS, Refusal, json_response
+from imbox_plugin.web.errors import Refusal, json_headers, json_response
 from imbox_plugin.web.open import Inbox
 from imbox_plugin.web.replies import Place, Replies
 from schemas.probe import CANDIDATE, probe_reply
@@ -40,7 +40,6 @@ _PLAIN = re.compile(rb"(?!plugin)[A-Za-z]+=[!-%'-~]*(?:&(?!plugin)[A-Za-z]+=[!-%
 DEFAULT_PANEL = "default"
 
 _ROOT = "/imbox"
-_TYPE = "application/json"
 #: where the shortcut tells the app of the place for a reply
 _PLACE = "imbox_plugin.place"
 
@@ -86,9 +85,9 @@ class Service:
         """
         loaded = self.lookup_schema.load(parameters)
         forms = {
-            key: normal_form(key, loaded[key.value], self.default_region)
-            for key in Key
-            if key.value in loaded
+            key: normal_form(key, loaded[key], self.default_region)
+            for key in STRENGTH
+            if key in loaded
         }
         unusable = [key for key, form in forms.items() if form is None]
         if unusable and self.strict:
@@ -106,7 +105,7 @@ class Service:
 
     def parameter(self, key: Key) -> str:
         """What ImBox calls a key."""
-        return self.lookup_schema.fields[key.value].data_key or key.value
+        return self.lookup_schema.fields[key].data_key or key.value
 
 
 class Shortcut:
@@ -120,7 +119,7 @@ class Shortcut:
 
     def __init__(self, app: WSGIApplication, service: Service, replies: Replies) -> None:
         self._app, self._service, self._replies = app, service, replies
-        self._headers = [("Content-Type", _TYPE), *HEADERS.items()]
+        self._headers = json_headers()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as WSGI has it (PEP 3333)."""
@@ -138,13 +137,11 @@ class Shortcut:
             return None
         request = Request(environ)
         try:
-            name = _panel_name(self._service, request, path)
+            name = _admitted(self._service, request, path)
         except Refusal:
             return None
-        # What is recorded is recorded by the app.
+        # A probe has no reply to keep, and what is recorded is recorded by the app.
         if name not in self._service.panels or self._service.recorder.is_on:
-            return None
-        if self._service.gates[name].key_id(request) is None:
             return None
         return self._replies.find(name, request.query_string)
 
@@ -167,11 +164,9 @@ def blueprint() -> Blueprint:
 
 def _answer(panel: str = "") -> Response:
     service: Service = current_app.extensions["imbox_plugin"]
-    name = _panel_name(service, request, panel)
-    key_id = service.gates[name].key_id(request)
-    if key_id is None:
-        raise Refusal(HTTPStatus.UNAUTHORIZED, "No valid key came with the request.")
-    _log.debug("panel %s opened by key %s", name, key_id)
+    # Where there is one, the shortcut has let the request in.
+    place: Place | None = request.environ.get(_PLACE)
+    name = place.panel if place else _admitted(service, request, panel)
     body = _body()
     if service.recorder.is_on:
         after_this_request(partial(_kept, service.recorder, body))
@@ -184,15 +179,24 @@ def _answer(panel: str = "") -> Response:
         raise Refusal(HTTPStatus.BAD_REQUEST, detail, error.messages_dict) from None
     if request.method == "HEAD":
         # Nobody is looked up for an answer that is not sent, so its length is not known.
-        response = Response(mimetype=_TYPE)
+        response = Response(headers=json_headers())
         response.automatically_set_content_length = False
         return response
     answer = service.panels[name].answer(lookup)
     response = json_response(service.reply_schema.dump(answer.reply))
-    place: Place | None = request.environ.get(_PLACE)
     if service.replies and place and answer.fresh:
         service.replies.keep(place, response.get_data(), answer.fresh)
     return response
+
+
+def _admitted(service: Service, request: Request, path: str) -> str:
+    """The panel that a request is for and has a key of."""
+    name = _panel_name(service, request, path)
+    key_id = service.gates[name].key_id(request)
+    if key_id is None:
+        raise Refusal(HTTPStatus.UNAUTHORIZED, "No valid key came with the request.")
+    _log.debug("panel %s opened by key %s", name, key_id)
+    return name
 
 
 def _panel_name(service: Service, request: Request, path: str) -> str:
