@@ -67,6 +67,13 @@ def test_a_text_may_be_one_character():
     assert fit(characters=1).text("abc") == "…"
 
 
+@given(st.lists(st.one_of(st.text(max_size=8), st.sampled_from(["\xa0", "\x00", "\ud800", "\n"]))))
+def test_texts_looked_at_together_are_as_each_by_itself(texts):
+    together = fit(characters=20)
+
+    assert together.texts(texts) == [together.text(text) for text in texts]
+
+
 def test_what_cannot_be_shown_or_sent_is_taken_out_of_a_text():
     text = fit().text("a\x00b\x1b\x7f\x85\ud800\udfffc\td\n\r\u200d😀")
 

@@ -106,6 +106,36 @@ def test_a_reply_that_is_sent_again_is_the_same_with_all_its_headers(serve):
     assert again.json["contactName"] == "Anna 1"
 
 
+def test_a_reply_that_is_sent_again_does_not_come_to_the_app(serve):
+    ask = serve()
+    first = ask()
+    ask.app.view_functions.clear()
+
+    assert ask().data == first.data
+    assert ask("view=ticket&externalId=2").status_code == 500
+
+
+@pytest.mark.parametrize(
+    "path", ["/imbox/", "/imbox//default", "/imbox/default/", "/imboxes", "/imbox/nobody", "/", ""]
+)
+def test_a_reply_is_at_its_own_address_alone(serve, path):
+    ask = serve()
+    ask()
+    ask(path="/imbox/default")
+
+    assert kept(ask) == 1
+    assert ask(path=path).status_code == 404
+
+
+def test_what_is_recorded_is_made_anew(serve):
+    ask = serve(secret_keys=["a secret key for the tests only"], record={"always": True})
+    ask()
+    ask()
+
+    assert kept(ask) == 0
+    assert len(ask.app.extensions["imbox_plugin"].recorder.kept()) == 2
+
+
 @pytest.mark.parametrize("key", ["", "another-key-than-this"])
 def test_nobody_gets_a_reply_without_the_key(serve, key):
     ask = serve()
