@@ -60,7 +60,7 @@ class Fit:
         return _shortened(_fitting(text), self._limits.characters)
 
     def texts(self, texts: list[str]) -> list[str]:
-        """Texts that are safe to send and not too long; most often all are, and looked at as one."""
+        """Texts that are safe to send and not too long; looked at as one, as most often all are."""
         whole = "".join(texts)
         if len(whole) <= self._limits.characters and not _UNFIT.search(whole):
             return texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ _LONGEST = 4_000
 _ADDRESS = re.compile(rf"https://[!-~]{{1,{_LONGEST}}}", re.IGNORECASE)
 #: seconds, a working day: a card stays open as long as somebody works with it
 EXPIRES = 8 * 3600
+#: the part of a ticket's life in which the card with it may be sent again
+_LENT = 1 / 10
 
 _TRUST_ALL: Mapping[View, frozenset[Key]] = MappingProxyType({})
 
@@ -113,10 +116,8 @@ class Panel:
         self._tickets = tickets
         self._composer = composer
         self._trust = trust
-        # A link that is made at a click expires, and so may one of a builder that does not say.
-        self._lasting = all(
-            link.builder.lasting and not link.builder.mints for link in self.links.values()
-        )
+        # seconds that a card may be sent again, as far as its links go
+        self._lasting = min(map(_lasting, self.links.values()), default=math.inf)
 
     def answer(self, lookup: Lookup) -> Answer:
         """The card for one lookup; never raises, since what ImBox shows then is unknown."""
@@ -134,7 +135,7 @@ class Panel:
     def _fresh(self, findings: Iterable[Finding]) -> float:
         """Seconds that nothing on the card changes by time alone."""
         told = [one.fresh for one in findings if one.outcome is not Outcome.NOT_ASKED]
-        return min(told, default=0.0) if self._lasting else 0.0
+        return min(*told, self._lasting) if told else 0.0
 
     def searched(self, lookup: Lookup) -> Lookup:
         """The same question, with the identities alone that the panel trusts in this view."""
@@ -251,6 +252,13 @@ class CardLinks(Mapping[str, Link]):
         if not is_sound:
             _log.error("%s made no https address in plain ASCII of decent length", link.path)
         return Link(link.text, url) if url and is_sound else None
+
+
+def _lasting(link: PanelLink) -> float:
+    """Seconds that what a link gives now may be given again."""
+    if not link.builder.lasting:
+        return 0.0
+    return link.expires * _LENT if link.builder.mints else math.inf
 
 
 def _in_normal_form(match: Match) -> Contact:

@@ -76,8 +76,8 @@ class LinkBuilder(ABC):
     only ever put in as an encoded value.
     """
 
-    #: whether `url` gives the same address for the same person every time, with nothing in it that
-    #: expires, so that a card with the address in it may be sent again
+    #: whether `url` gives the same address, and `order` the same order, for the same person every
+    #: time, with nothing in it that expires, so that a card with the link may be sent again
     lasting: ClassVar[bool] = False
 
     class Options(marshmallow.Schema):

@@ -114,6 +114,8 @@ def _known(digits: str, lookup: Lookup, contact: Contact | None, name: str) -> s
 class ChatApp(LinkBuilder):
     """The chats with a person in ChatApp Dialog."""
 
+    lasting = True
+
     class Options(Schema):
         """Which of the account's lines, and `login` to spare the agents their own."""
 

@@ -58,6 +58,8 @@ def _check_chat_link(text: str) -> None:
 class Spoki(LinkBuilder):
     """A page of Spoki: mostly, the chat with a person."""
 
+    lasting = True
+
     class Options(Schema):
         """Which page, as whom, and what can be done there."""
 

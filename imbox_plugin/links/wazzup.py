@@ -117,6 +117,8 @@ class _ChatSchema(Schema):
 class Wazzup(LinkBuilder):
     """The chats with a person, or all of them, in Wazzup's own window."""
 
+    lasting = True
+
     class Options(Schema):
         """Whose window it is, which chats it shows, and what it tells."""
 

@@ -87,8 +87,8 @@ def layout(text):
     return {"panels": {"default": {**PANEL, "blocks": [block]}}}
 
 
-def linked(kind):
-    link = {"type": f"{PLACE}:{kind}", "text": "Open"}
+def linked(kind, **own):
+    link = {"type": f"{PLACE}:{kind}", "text": "Open", **own}
     sealing = {
         "base_url": "https://plugin.example.com",
         "secret_keys": ["a secret key for the tests only"],
@@ -327,13 +327,26 @@ def test_a_card_that_shows_by_what_somebody_was_found_is_kept(serve):
     assert kept(ask) == 1
 
 
-@pytest.mark.parametrize("kind", ["Counting", "Ordering"])
-def test_a_link_that_may_not_last_is_made_for_each_card(serve, kind):
-    ask = serve(**linked(kind))
+def test_a_link_that_may_not_last_is_made_for_each_card(serve):
+    ask = serve(**linked("Counting"))
     links = [ask().json["contactLink"]["url"] for _ in range(2)]
 
     assert kept(ask) == 0
     assert links[0] != links[1]
+
+
+@pytest.mark.parametrize(("expires", "most"), [(60, 6), (7200, 30)])
+def test_a_link_made_at_a_click_is_given_again_for_a_tenth_of_its_life_at_most(
+    serve, expires, most
+):
+    ask = serve(**linked("Ordering", expires=expires))
+    links = [ask().json["contactLink"]["url"] for _ in range(2)]
+    service = ask.app.extensions["imbox_plugin"]
+    lookup = service.read({"view": ["ticket"], "externalId": ["2"]})
+
+    assert links[0] == links[1]
+    assert "/open/" in links[0]
+    assert most - 1 < service.panels["default"].answer(lookup).fresh <= most
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
