@@ -67,10 +67,11 @@ _Plugin = TypeVar("_Plugin")
 
 _log = logging.getLogger(__name__)
 
-# Of the deadline: what all sources together have, so that the card is made in time; and what a
-# source is told, since one that gives up by itself can say why.
+# Of the deadline: what all sources together have, so that the card is made in time; what a source
+# is told, since one that gives up by itself can say why; and what it must have had to be to blame.
 _DIRECTORY_SHARE = 0.95
 _SOURCE_SHARE = 0.8
+_FAIR_SHARE = 0.5
 
 
 #: how a layout asks for a link
@@ -195,7 +196,11 @@ def build(file: SettingsFile, inbox: Inbox | None = None) -> Service:
     layouts = LayoutReader(file, templates)
     sources = _sources(file, settings)
     guards = {
-        table.name: Guard(table.threads, Breaker(table.breaker.failures, table.breaker.reset))
+        table.name: Guard(
+            table.threads,
+            Breaker(table.breaker.failures, table.breaker.reset),
+            _FAIR_SHARE * settings.deadline,
+        )
         for table in settings.sources
     }
     shared, purges = shared_cache(file, settings), Purges(settings.state)

@@ -29,6 +29,7 @@ from imbox_plugin.sources.records import same_person
 
 _log = logging.getLogger(__name__)
 
+_NO_TIME = "no time was left to ask it; see which other source is slow, or raise deadline"
 _NO_GUARDS: Mapping[str, Guard] = MappingProxyType({})
 _NO_CACHES: Mapping[str, Cache] = MappingProxyType({})
 
@@ -55,24 +56,27 @@ class Directory:
         self._caches = tuple(caches.get(own.context.name) for own in self.sources)
         self._time_limit = time_limit
 
-    def find(self, lookup: Lookup) -> tuple[Finding, ...]:
+    def find(self, lookup: Lookup, spent: float = 0.0) -> tuple[Finding, ...]:
         """One finding per source, in their order and in time; whatever a source does.
 
         Every match shown carries the identity that was asked for, and nobody is shown by a phone
         number that turns out to be somebody else's or shared. When somebody is found, the sources
         that could not know the person by what ImBox sent are asked once more, by the identities of
         the contact found: a chat brings only an external id, and a shop may know only e-mails.
-        They have the time that is left.
+        They have the time that is left, and half of it where one of the others is slow.
+
+        Args:
+            lookup: the question.
+            spent: seconds of the time for all that are gone already.
         """
-        until = time.monotonic() + self._time_limit
-        findings = _agree(lookup, self._ask([lookup] * len(self.sources), until))
-        best = best_match(findings)
-        if best is None or len(findings) == 1:
-            # Nobody is known, or no other source is left to be asked about the person.
-            return findings
-        known = replace(lookup, identities={**_identities(best), **lookup.identities})
-        again = self._ask(map(partial(_remaining, known), self.sources, findings), until)
-        return _agree(known, tuple(map(partial(_enriched, best), findings, again)))
+        questions: list[_Question] = []
+        try:
+            return self._find(lookup, time.monotonic() + self._time_limit - spent, questions)
+        except BaseException:
+            for question in questions:
+                if question.call:
+                    question.call.leave()
+            raise
 
     def close(self) -> None:
         """Give back what the sources hold, also when one of them fails at it."""
@@ -80,22 +84,63 @@ class Directory:
             for source in self.sources:
                 stack.callback(source.close)
 
-    def _ask(self, lookups: Iterable[Lookup], until: float) -> tuple[Finding, ...]:
-        """Ask all sources at once, each its own question; then wait for one after the other."""
+    def _find(
+        self, lookup: Lookup, until: float, questions: list[_Question]
+    ) -> tuple[Finding, ...]:
+        first = self._ask([lookup] * len(self.sources), until, questions)
+        leader = _leader(lookup, first, until)
+        ahead = []
+        if leader:
+            heard = [_finish(one, until) if one.is_answered(0) else None for one in first]
+            ahead = self._ask_again(lookup, leader, heard, until, questions)
+        findings = _agree(lookup, tuple(_finish(question, until) for question in first))
+        best = best_match(findings)
+        if best is None or len(findings) == 1:
+            # Nobody is known, or no other source is left to be asked about the person.
+            return findings
+        left = [
+            None if at < len(ahead) and ahead[at].keys else finding
+            for at, finding in enumerate(findings)
+        ]
+        later = self._ask_again(lookup, best, left, until, questions)
+        again = [
+            one if one.keys else other for one, other in zip(ahead or later, later, strict=True)
+        ]
+        both = zip(findings, again, strict=True)
+        return _agree(
+            _knowing(lookup, best), tuple(_enriched(one, other, until) for one, other in both)
+        )
+
+    def _ask(
+        self, lookups: Sequence[Lookup], until: float, questions: list[_Question]
+    ) -> list[_Question]:
+        """Ask all sources at once, each its own question."""
         # All look into their caches before the first of them waits for one.
-        questions = [
+        asked = [
             _read(source, cache, lookup)
             for source, cache, lookup in zip(self.sources, self._caches, lookups, strict=True)
         ]
-        for question, guard in zip(questions, self.guards, strict=True):
+        questions.extend(asked)
+        for question, guard in zip(asked, self.guards, strict=True):
             _start(question, guard, until)
-        try:
-            return tuple(_finish(question, until) for question in questions)
-        except BaseException:
-            for question in questions:
-                if question.call:
-                    question.call.leave()
-            raise
+        return asked
+
+    def _ask_again(
+        self,
+        lookup: Lookup,
+        best: Match,
+        findings: Sequence[Finding | None],
+        until: float,
+        questions: list[_Question],
+    ) -> list[_Question]:
+        """Ask those that know nobody yet, by the identities of the best match."""
+        known = _knowing(lookup, best)
+        asked = self._ask(
+            list(map(partial(_remaining, known), self.sources, findings)), until, questions
+        )
+        for question in asked:
+            question.via = best.source
+        return asked
 
 
 @dataclass(slots=True)
@@ -114,6 +159,27 @@ class _Question:
     #: what it said before, to be shown if it fails
     before: Finding | None = None
     call: Call[Finding] | None = None
+    #: the source that brought the identities asked by; None: ImBox sent them
+    via: str | None = None
+
+    def is_answered(self, until: float) -> bool:
+        """Whether there is nothing to wait for, by then at the latest."""
+        return self.call is None or self.call.wait(until)
+
+
+def _leader(lookup: Lookup, questions: Sequence[_Question], until: float) -> Match | None:
+    """Who is known for sure at half time, when some sources have not answered by then.
+
+    That is somebody found by the strongest identity that ImBox sent: no later answer changes it. A
+    phone number is never sure.
+    """
+    now = time.monotonic()
+    half = now + (until - now) / 2
+    if all(question.is_answered(half) for question in questions):
+        return None
+    best = best_match(_finish(one, until) for one in questions if one.is_answered(0))
+    sure = best and best.key is lookup.key and best.key is not Key.PHONE
+    return best if sure else None
 
 
 def _read(source: DataSource, cache: Cache | None, lookup: Lookup) -> _Question:
@@ -144,7 +210,7 @@ def _start(question: _Question, guard: Guard, until: float) -> None:
     ask = partial(_answer, question.source, question.lookup, question.keys, until)
     try:
         if time.monotonic() >= until:
-            raise NoAnswer("no time was left to ask it; raise deadline", Failure.LATE)  # noqa: TRY301
+            raise NoAnswer(_NO_TIME, Failure.UNASKED)  # noqa: TRY301
         if question.cache and recalled:
             question.call = question.cache.ask(recalled, guard, ask)
         else:
@@ -216,20 +282,29 @@ def _failed(finding: Finding, error: Exception) -> Finding:
     return replace(failed, reason=f"{kind} in the source, see the log")
 
 
-def _remaining(known: Lookup, source: DataSource, finding: Finding) -> Lookup:
-    """The identities that a source which knows nobody yet has not been asked by."""
-    is_open = finding.outcome in {Outcome.NOT_ASKED, Outcome.UNKNOWN}
-    own = source.context.enrich - frozenset(finding.asked) if is_open else frozenset()
+def _knowing(lookup: Lookup, best: Match) -> Lookup:
+    """The question with the identities of the best match beside those that ImBox sent."""
+    return replace(lookup, identities={**_identities(best), **lookup.identities})
+
+
+def _remaining(known: Lookup, source: DataSource, finding: Finding | None) -> Lookup:
+    """The identities that a source which knows nobody yet has not been asked by.
+
+    None: the source is not to be asked again.
+    """
+    is_open = finding is not None and finding.outcome in {Outcome.NOT_ASKED, Outcome.UNKNOWN}
+    own = source.context.enrich - frozenset(finding.asked) if finding and is_open else frozenset()
     return known.trusting(own)
 
 
-def _enriched(best: Match, finding: Finding, second: Finding) -> Finding:
-    """Both answers of a source as one; the second was about the identities of the best match."""
+def _enriched(finding: Finding, again: _Question, until: float) -> Finding:
+    """Both answers of a source as one."""
+    second = _finish(again, until)
     if second.outcome is Outcome.NOT_ASKED:
         return finding
     return replace(
         second,
-        match=replace(second.match, via=best.source) if second.match else None,
+        match=replace(second.match, via=again.via) if second.match else None,
         asked=(*finding.asked, *second.asked),
         dropped=finding.dropped + second.dropped,
         seconds=finding.seconds + second.seconds,

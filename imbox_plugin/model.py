@@ -161,6 +161,8 @@ class Failure(StrEnum):
 
     ERROR = "failed"
     LATE = "late"
+    #: others took the time in which it would have been asked
+    UNASKED = "unasked"
     BUSY = "busy"
 
 

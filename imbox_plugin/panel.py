@@ -119,12 +119,17 @@ class Panel:
         # seconds that a card may be sent again, as far as its links go
         self._lasting = min(map(_lasting, self.links.values()), default=math.inf)
 
-    def answer(self, lookup: Lookup) -> Answer:
-        """The card for one lookup; never raises, since what ImBox shows then is unknown."""
+    def answer(self, lookup: Lookup, spent: float = 0.0) -> Answer:
+        """The card for one lookup; never raises, since what ImBox shows then is unknown.
+
+        Args:
+            lookup: what ImBox asked.
+            spent: seconds since then.
+        """
         findings: tuple[Finding, ...] = ()
         lookup = self.searched(lookup)
         try:
-            findings = self.directory.find(lookup)
+            findings = self.directory.find(lookup, spent)
             links = CardLinks(self, self._tickets, lookup, findings)
             reply = self._composer.compose(lookup, findings, links.first(), links)
             return Answer(reply, findings, self._fresh(findings))

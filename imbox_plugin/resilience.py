@@ -131,8 +131,9 @@ class Breaker:
 class Call(Generic[T]):
     """A question under way, for whoever asked it and whoever asks the same meanwhile."""
 
-    def __init__(self, breaker: Breaker, permit: int) -> None:
+    def __init__(self, breaker: Breaker, permit: int, fair: float = 0.0) -> None:
         self._breaker, self._permit = breaker, permit
+        self._fair = time.monotonic() + fair
         # What concurrent.futures.Future does takes ten times as long.
         self._answer: T | None = None
         self._stop: BaseException | None = None
@@ -150,6 +151,18 @@ class Call(Generic[T]):
             self._askers += not self._is_late
             return not self._is_late
 
+    def wait(self, until: float) -> bool:
+        """Whether the answer is there, by then at the latest; it is not given up.
+
+        Args:
+            until: how long to wait, on the monotonic clock.
+        """
+        is_there = self._answered.acquire(timeout=max(0.0, until - time.monotonic()))
+        if is_there:
+            # for whoever else waits
+            self._answered.release()
+        return is_there
+
     def result(self, until: float) -> T:
         """The answer; whatever stopped the thread that asked is raised here.
 
@@ -159,21 +172,27 @@ class Call(Generic[T]):
         Raises:
             NoAnswer: not there in time.
         """
-        if not self._answered.acquire(timeout=max(0.0, until - time.monotonic())):
+        if not self.wait(until):
             with self._lock:
                 is_done, is_known = self._is_done, self._is_late
                 self._is_late = is_known or not is_done
             if not is_done:
                 if not is_known:
-                    self._breaker.failed(self._permit, _LATE)
+                    self._give_up()
                 raise NoAnswer(_LATE, Failure.LATE)
             # It is there in a moment.
-            self._answered.acquire()
-        # For whoever else waits.
-        self._answered.release()
+            with self._answered:
+                pass
         if self._stop is not None:
             raise self._stop
         return cast("T", self._answer)
+
+    def _give_up(self) -> None:
+        """Tell the breaker; what had too little time has not failed."""
+        if time.monotonic() < self._fair:
+            self._breaker.withdrawn(self._permit)
+        else:
+            self._breaker.failed(self._permit, _LATE)
 
     def leave(self) -> None:
         """Stop to care, without a judgement on the source."""
@@ -212,10 +231,14 @@ class Guard:
     Args:
         threads: questions to the source at the same time; there is no queue.
         breaker: keeps questions from a source that fails.
+        fair: seconds; a question that is given up before has not failed, as it had too little time.
     """
 
-    def __init__(self, threads: int = 16, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self, threads: int = 16, breaker: Breaker | None = None, fair: float = 0.0
+    ) -> None:
         self.breaker = breaker or Breaker()
+        self._fair = fair
         self._pool = Pool(threads)
 
     def ask(self, question: Callable[[], T]) -> Call[T]:
@@ -225,7 +248,7 @@ class Guard:
             NoAnswer: the source is too busy, or left alone.
         """
         permit = self.breaker.permit()
-        call = Call[T](self.breaker, permit)
+        call = Call[T](self.breaker, permit, self._fair)
         try:
             self._pool.run(lambda: call.run(question, self._pool.free))
         except Exception:

@@ -407,24 +407,72 @@ def test_a_source_whose_threads_are_all_busy_is_refused_and_the_others_are_shown
     assert len(hanging.lookups) == 1
 
 
-def test_a_source_that_could_be_asked_again_has_only_the_time_that_is_left(hanging):
-    shop = Told([Contact(emails=("anna@example.com",))], name="shop")
-    shop.keys = frozenset({Key.EMAIL})
-    findings = Directory([hanging, inline(ANNA), shop], {}, 0.3).find(asked(external_id="K1"))
+def by_email(name="shop", *people):
+    return inline(*people or [{"email": "anna@example.com"}], name=name, keys={Key.EMAIL})
+
+
+def test_a_slow_source_keeps_no_other_from_being_asked_by_what_was_found(hanging):
+    sources = [hanging, inline(ANNA), by_email()]
+    findings = Directory(sources, {}, 0.4).find(asked(external_id="K1"))
+
+    assert shown(findings) == {"crm", "shop"}
+    assert findings[2].match.via == "crm"
+    assert findings[0].failure is Failure.LATE
+
+
+class Releasing(Told):
+    """Lets another source go on when it is asked."""
+
+    keys = frozenset({Key.EMAIL})
+
+    def __init__(self, answer, hanging):
+        super().__init__(answer, "shop")
+        self.hanging = hanging
+
+    def find(self, lookup):
+        self.hanging.release.set()
+        return super().find(lookup)
+
+
+def test_a_source_that_is_slow_but_in_time_is_shown_as_well(hanging):
+    hanging.answer = [Contact(external_id="K1")]
+    shop = Releasing([Contact(emails=("anna@example.com",))], hanging)
+    findings = Directory([hanging, inline(ANNA), shop], {}, 3).find(asked(external_id="K1"))
+
+    assert shown(findings) == {"hanging", "crm", "shop"}
+    assert findings[0].match.via is None
+
+
+def test_a_slow_source_that_knows_nobody_is_asked_by_what_was_found(hanging):
+    hanging.answer = []
+    sources = [hanging, inline(ANNA), Releasing([], hanging)]
+    findings = Directory(sources, {}, 3).find(asked(external_id="K1"))
+
+    assert findings[0].asked == (Key.EXTERNAL_ID, Key.CONTACT_ID, Key.EMAIL, Key.PHONE)
+    assert findings[2].asked == (Key.EMAIL,)
+
+
+@pytest.mark.parametrize(
+    "identities",
+    [{"phone": PHONE}, {"external_id": "of nobody", "email": "anna@example.com"}],
+)
+def test_whoever_is_not_known_for_sure_leads_to_nobody_while_a_source_is_slow(hanging, identities):
+    shop = Told([], name="shop")
+    shop.keys = frozenset({Key.CONTACT_ID})
+    guards = {"shop": Guard(1, Breaker(failures=1))}
+    sources = [hanging, inline(ANNA), shop]
+    findings = Directory(sources, guards, 0.3).find(asked(**identities))
 
     assert shown(findings) == {"crm"}
-    assert findings[2].outcome is Outcome.FAILED
-    assert findings[2].failure is Failure.LATE
     assert shop.lookups == []
-
-
-def test_a_source_that_was_not_asked_for_want_of_time_has_not_failed(hanging):
-    shop = Told([], name="shop")
-    shop.keys = frozenset({Key.EMAIL})
-    guards = {"shop": Guard(1, Breaker(failures=1))}
-    Directory([hanging, inline(ANNA), shop], guards, 0.3).find(asked(external_id="K1"))
-
+    assert findings[2].failure is Failure.UNASKED
     assert guards["shop"].breaker.state.reason == ""
+
+
+def test_the_time_that_is_spent_already_is_not_to_be_had_again(hanging):
+    findings = Directory([hanging, inline(ANNA)], {}, AMPLE).find(asked(external_id="K1"), AMPLE)
+
+    assert {finding.failure for finding in findings} == {Failure.UNASKED}
 
 
 def test_a_source_that_hangs_when_it_is_asked_again_is_left_out(hanging):

@@ -77,11 +77,13 @@ def test_a_failed_source_is_named_without_its_reason(locale, label):
     [
         ("en", Failure.LATE, "in time"),
         ("sv", Failure.LATE, "i tid"),
+        ("en", Failure.UNASKED, "could not be asked"),
+        ("sv", Failure.UNASKED, "hann inte tillfrågas"),
         ("en", Failure.BUSY, "too busy"),
         ("sv", Failure.BUSY, "överbelastad"),
     ],
 )
-def test_a_source_that_was_late_or_busy_is_said_to_be_so(locale, failure, says):
+def test_a_source_that_was_late_busy_or_not_asked_is_said_to_be_so(locale, failure, says):
     (row,) = rows(
         [finding(Outcome.FAILED, source="shop", failure=failure)], {Key.EMAIL: ANNA}, locale
     )

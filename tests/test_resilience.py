@@ -183,6 +183,18 @@ def test_a_source_that_always_answers_too_late_is_left_alone(breaker, release):
     assert is_left_alone(breaker)
 
 
+def test_what_had_too_little_time_is_not_to_blame(breaker, clock, release):
+    guard = Guard(8, breaker, fair=AMPLE)
+    for _ in range(4):
+        refused = give_up(guard.ask(partial(hang, release)))
+    fail(breaker, 3)
+    clock.now += 30
+    give_up(guard.ask(partial(hang, release)))
+
+    assert refused.failure is Failure.LATE
+    assert not is_left_alone(breaker)
+
+
 def test_answers_that_come_too_late_do_not_make_up_for_it(breaker):
     guard = Guard(1, breaker)
     for _ in range(3):

@@ -15,6 +15,8 @@ from imbox_plugin.web import errors
 from imbox_plugin.web.errors import Refusal
 
 _THREADS = "WEB_THREADS"
+#: where in the WSGI environment it says when the request arrived, on the monotonic clock
+ARRIVED = "imbox_plugin.arrived"
 #: seconds from a request's arrival to its refusal: a burst passes, an overload does not pile up
 _PATIENCE = 0.5
 _DETAIL = "More requests came than this server can answer; try again in a moment."
@@ -70,7 +72,9 @@ class Door:
         """Answer a request, as WSGI has it (PEP 3333)."""
         if environ["PATH_INFO"] in self._free:
             return self._app(environ, start_response)
-        left = self._patience - waited(environ)
+        gone = waited(environ)
+        environ[ARRIVED] = time.monotonic() - gone
+        left = self._patience - gone
         if self._is_behind(left < 0) or not self._is_free(max(0.0, left)):
             return self._refused(environ, start_response)
         # What is left to do behind it is to send the answer, which is made already.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from imbox_plugin.tickets import Tickets
 from imbox_plugin.web.auth import Gate
 from imbox_plugin.web.errors import Refusal, json_headers, json_response
 from imbox_plugin.web.open import Inbox
+from imbox_plugin.web.overload import ARRIVED
 from imbox_plugin.web.replies import Place, Replies
 from schemas.probe import CANDIDATE, probe_reply
 from schemas.request import MAX_BODY, LookupSchema, body_parameters
@@ -182,7 +184,9 @@ def _answer(panel: str = "") -> Response:
         response = Response(headers=json_headers())
         response.automatically_set_content_length = False
         return response
-    answer = service.panels[name].answer(lookup)
+    # The deadline counts from the arrival, not from when there was a place for the request.
+    now = time.monotonic()
+    answer = service.panels[name].answer(lookup, now - request.environ.get(ARRIVED, now))
     response = json_response(service.reply_schema.dump(answer.reply))
     if service.replies and place and answer.fresh:
         service.replies.keep(place, response.get_data(), answer.fresh)

@@ -176,6 +176,13 @@ def test_what_came_late_before_a_pause_says_nothing_after_it(work):
     assert come(door, late=1) == 200
 
 
+def test_the_deadline_counts_from_the_arrival_of_a_request(ask):
+    late = ask("view=ticket&externalId=late", environ_overrides={"gunicorn.socket": Lain(60)})
+
+    assert "could not be asked in time" in late.text
+    assert "could not be asked in time" not in ask("view=ticket&externalId=in-time").text
+
+
 def test_linux_tells_how_long_a_request_has_lain_in_its_queues():
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
