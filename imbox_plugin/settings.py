@@ -509,9 +509,12 @@ class SourceSchema(Schema):
 
 def _public_address(text: str) -> None:
     """What is put before the paths of this server, and travels with tickets in it."""
-    parts = urlsplit(text)
-    if not parts.hostname:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
         return  # that it is no address is said already
+    if not parts.hostname:
+        return
     is_own = parts.hostname == "localhost" or _is_loopback(parts.hostname)
     _require(
         parts.scheme == "https" or is_own,

@@ -8,7 +8,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -111,10 +110,16 @@ def _settings(answers: Answers, today: date) -> str:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    # JSON's escapes are TOML's.
-    environment.filters["toml"] = partial(json.dumps, ensure_ascii=False)
+    environment.filters["toml"] = _quoted
+    # Between quotes that are there already.
+    environment.filters["toml_inside"] = lambda text: _quoted(text)[1:-1]
     template = files("imbox_plugin").joinpath("starter.toml.jinja").read_text("utf-8")
     return environment.from_string(template).render(names, **asdict(answers))
+
+
+def _quoted(text: str) -> str:
+    """A text of TOML: JSON's escapes are TOML's, which has one more."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", r"\u007f")
 
 
 def _remaining(answers: Answers) -> Iterator[str]:

@@ -12,6 +12,7 @@ from werkzeug.serving import make_server
 from imbox_plugin import cli
 from imbox_plugin.app import create_app
 from tests.demo import ENVIRON, ROOT
+from tests.toml_text import toml_text
 
 RECORDINGS = ROOT / "tests" / "recordings" / "imbox"
 
@@ -139,6 +140,20 @@ def test_lookup_in_a_panel_that_is_not_there_lists_those_that_are(run):
 
     assert result.exit_code == 1
     assert "default, compact" in result.output
+
+
+def test_lookup_where_all_panels_probe_says_that_there_is_nobody_to_show(run, tmp_path):
+    document = {
+        "sources": [{"name": "crm", "type": "inline", "people": []}],
+        "panels": {"probe": {"keys": [{"id": "p", "secret": "p" * 16}], "probe": True}},
+    }
+    file = tmp_path / "imbox.toml"
+    file.write_text(toml_text(document), "utf-8")
+
+    result = run(cli.lookup, "--email", "anna@example.com", IMBOX_SETTINGS=str(file))
+
+    assert result.exit_code == 1
+    assert "all panels probe, and a probe shows no customers; add a panel" in result.output
 
 
 def test_lookup_refuses_what_the_webhook_refuses(run):

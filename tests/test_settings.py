@@ -558,6 +558,7 @@ def changed(path, value):
         ("deadline", 10**400, "too large; make it smaller"),
         ("deadline", 0, "must be from 0.1 to 60 seconds"),
         ("base_url", "plugin.example.com", "not an address; write it as https://host.example"),
+        ("base_url", "https://[plugin", "not an address; write it as https://host.example"),
         ("base_url", "http://plugin.example.com", "not https, so that link tickets could be read"),
         ("base_url", "https://plugin.example.com/?a=b", "more than a host and a path"),
         ("base_url", "https://u:p@plugin.example.com/", "more than a host and a path"),

@@ -1,6 +1,10 @@
 """`flask init`: what it writes is in order as it is, or says what is missing."""
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from datetime import date
 
 import pytest
@@ -10,7 +14,9 @@ from werkzeug.test import Client
 from imbox_plugin import cli, starter
 from imbox_plugin.app import create_app
 from imbox_plugin.settings import SettingsFile
+from imbox_plugin.sources import excel
 from imbox_plugin.starter import Answers
+from tests.demo import ROOT
 
 TODAY = date(2026, 11, 21)
 SOURCES = {
@@ -22,6 +28,8 @@ SOURCES = {
     "inline": "",
 }
 ENVIRON = {"CRM_URL": "sqlite:///crm.db", "CRM_TOKEN": "0123456789abcdef"}
+#: what `flask` runs as this command
+INIT = "from imbox_plugin.cli import init; init()"
 
 
 @pytest.fixture
@@ -84,6 +92,14 @@ def test_what_was_answered_is_quoted_whatever_it_is(started):
     assert SettingsFile(file, {}).tables["sources"][0]["file"] == odd
 
 
+@pytest.mark.parametrize("table", ["crm.customers", '"my customers"', "`kunder`", "[dbo].[kund å]"])
+def test_a_table_stands_in_the_statements_as_it_was_said(started, table):
+    _, file = started(source="sql", where=table)
+    statements = SettingsFile(file, ENVIRON).tables["sources"][0]["find"]
+
+    assert all(f" FROM {table}" in statement for statement in statements.values())
+
+
 def test_what_is_left_to_do_depends_on_the_answers():
     nothing_known = starter.start(Answers(source="sql", where="customers"), TODAY).remaining
     all_known = Answers(region="SE", base_url="https://plugin.example.com")
@@ -116,12 +132,133 @@ def test_init_asks_nobody_where_nobody_is_and_says_what_to_paste(tmp_path):
     assert "see that kunder.csv lies beside the settings" in result.output
 
 
-def test_init_says_which_option_is_missing_where_nobody_can_be_asked(tmp_path):
-    result = CliRunner().invoke(cli.init, [str(tmp_path / "imbox.toml"), "--source", "csv"])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"source": "csv"}, "--from: missing; say it: the CSV file of the customers"),
+        ({"link": "url"}, "--link-url: missing; say it: the address of a record"),
+        ({"locale": "klingon"}, '--locale: The locale "klingon" is not known'),
+        ({"region": "Sweden"}, "--region: not a country with phone numbers"),
+        ({"base-url": "plugin.example.com"}, "--base-url: not an address"),
+        ({"base-url": "http://plugin.example.com"}, "--base-url: not https"),
+        ({"link": "url", "link-url": "javascript:alert(1)"}, "--link-url: not an https address"),
+        ({"source": "rest", "from": "api.example.com"}, "--from: not an address"),
+        ({"source": "sql", "from": 'my customers"""'}, "--from: not the name of a table"),
+        ({"source": "sql", "from": '":customers"'}, "--from: :customers: no such value"),
+        ({"source": "csv", "from": "customers\x1b[D.csv"}, "--from: has a character that no"),
+        ({"source": "csv", "from": "k\udce5.csv"}, "--from: has a character that no"),
+    ],
+)
+def test_what_the_server_would_refuse_is_not_written(tmp_path, given, says):
+    result = CliRunner().invoke(cli.init, [str(tmp_path / "imbox.toml"), *options(given)])
 
     assert result.exit_code == 2
-    assert "The CSV file of the customers" in result.output
+    assert f"  {says}" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_wrong_answers_are_told_at_once(tmp_path):
+    given = {"source": "csv", "locale": "klingon", "region": "Sweden", "base-url": "x"}
+    result = CliRunner().invoke(cli.init, [str(tmp_path / "imbox.toml"), *options(given)])
+
+    assert re.findall(r"^  (--[\w-]+): ", result.output, re.MULTILINE) == [
+        "--from",
+        "--locale",
+        "--region",
+        "--base-url",
+    ]
+
+
+def test_an_answer_that_is_not_asked_for_is_not_looked_at(tmp_path):
+    given = {"from": "x", "link-url": "javascript:alert(1)"}
+    result = CliRunner().invoke(cli.init, [str(tmp_path / "imbox.toml"), *options(given)])
+
+    assert result.exit_code == 0
+
+
+def test_a_package_that_is_not_installed_is_no_answers_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(excel, "find_spec", lambda _: None)
+    given = {"source": "excel", "from": "customers.xlsx"}
+    result = CliRunner().invoke(cli.init, [str(tmp_path / "imbox.toml"), *options(given)])
+
+    assert result.exit_code == 0
+    assert tmp_path.joinpath("imbox.toml").exists()
+
+
+def at_a_terminal(folder, lines, *arguments):
+    """What `flask init` says to somebody who types these lines."""
+    master, slave = pty.openpty()
+    try:
+        # Whoever types no more leaves.
+        os.write(master, "".join(f"{line}\n" for line in lines).encode() + b"\x04")
+        return subprocess.run(  # noqa: S603
+            [sys.executable, "-c", INIT, *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=slave,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_a_wrong_answer_is_asked_again(tmp_path):
+    lines = ["sql", "", 'my customers"""', "customers", "none", "klingon", "sv", "", "x", ""]
+    done = at_a_terminal(tmp_path, lines)
+    tables = SettingsFile(tmp_path / "imbox.toml", ENVIRON).tables
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("The table of the customers:") == 3
+    assert done.stdout.count("Error: not the name of a table") == 1
+    assert (tables["locale"], tables.get("base_url")) == ("sv", None)
+    assert " FROM customers " in tables["sources"][0]["find"]["email"]
+
+
+def test_a_wrong_option_is_asked_for_where_somebody_is(tmp_path):
+    done = at_a_terminal(tmp_path, ["", "", "", "SE", ""], "--region", "Sweden")
+
+    assert "--region: not a country with phone numbers" in done.stdout
+    assert SettingsFile(tmp_path / "imbox.toml", {}).tables["default_region"] == "SE"
+
+
+def test_the_command_that_proves_the_settings_works_in_any_shell(tmp_path):
+    path = tmp_path / "of a shop.toml"
+    result = CliRunner().invoke(cli.init, [str(path)])
+    *_, last = result.output.splitlines()
+    done = subprocess.run(  # noqa: S603 - what it says itself
+        ["/bin/sh", "-c", last.removeprefix("  - ")],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert f"{path}: the settings are in order" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("called", "path", "says"),
+    [
+        ("env/bin/flask", "/usr/bin", "env/bin/flask check"),
+        ("{folder}/bin/flask", "{folder}/bin", "flask check"),
+        ("{folder}/bin/flask", "/usr/bin", "{folder}/bin/flask check"),
+    ],
+)
+def test_it_says_flask_as_it_was_called_itself(tmp_path, monkeypatch, called, path, says):
+    own = tmp_path / "bin" / "flask"
+    own.parent.mkdir()
+    own.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [called.format(folder=tmp_path), "init"])
+    monkeypatch.setenv("PATH", path.format(folder=tmp_path))
+    result = CliRunner().invoke(cli.init, [str(tmp_path / "imbox.toml")])
+
+    assert result.output.endswith(f"imbox.toml {says.format(folder=tmp_path)}\n")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -45,6 +45,9 @@ _WIDTH = 64
 def lookup(name: str | None, *, strict: bool, **asked: str | None) -> None:
     """Show the card that an agent would see, and how the sources came to it."""
     _, service = load_service()
+    if not service.panels:
+        says = "all panels probe, and a probe shows no customers; add a panel without probe"
+        raise click.ClickException(says)
     name = name or (DEFAULT_PANEL if DEFAULT_PANEL in service.panels else min(service.panels))
     if name not in service.panels:
         raise click.ClickException(f"no panel {name}; there are: {', '.join(service.panels)}")

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from imbox_plugin.lint import WIDTH
-from tests.benches import BENCH_KEY, Bench
+from tests.benches import BENCH_KEY, KEY, Bench
 from tests.browser import chromium, served, visits
 
 #: seconds until something that has to happen is given up
@@ -457,6 +457,20 @@ def test_what_is_pressed_on_a_phone_is_large_enough(visit):
 
 
 # When things go wrong
+
+
+def test_where_all_panels_probe_nothing_can_be_asked_and_the_page_says_so(visit, tmp_path):
+    folder = tmp_path / "probing"
+    folder.mkdir()
+    keys = [{"id": "t", "secret": KEY}]
+    bench = Bench(folder, panels={"probing": {"keys": keys, "probe": True}})
+    with served(bench.app) as port:
+        page = visit(f"http://127.0.0.1:{port}/workbench")
+
+        expect(page.get_by_text("All panels of this server probe")).to_be_visible()
+        expect(page.get_by_role("button", name="Show the card")).to_be_hidden()
+        expect(page.get_by_text("Save as a recording")).to_have_count(0)
+        expect(card(page)).to_have_text("No panel shows a card.")
 
 
 def test_an_answer_to_an_older_question_is_not_shown_over_a_newer_one(page):
