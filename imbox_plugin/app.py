@@ -32,7 +32,7 @@ from imbox_plugin.lint import Linter, declared_hosts
 from imbox_plugin.model import Key, View
 from imbox_plugin.panel import EXPIRES, Action, EventAction, Panel, PanelLink
 from imbox_plugin.plugins import PluginError, Registry
-from imbox_plugin.recorder import Recorder
+from imbox_plugin.recorder import Recorder, recorder_seal
 from imbox_plugin.resilience import Breaker, Guard
 from imbox_plugin.seals import Seal
 from imbox_plugin.settings import (
@@ -270,7 +270,7 @@ def build(file: SettingsFile, inbox: Inbox | None = None) -> Service:
         ),
         recorder=Recorder(
             settings.state,
-            Seal(settings.secret_keys, "recorder") if settings.secret_keys else None,
+            recorder_seal(settings.secret_keys),
             parameter_kinds(schema),
             region=settings.default_region,
             always=settings.record.always,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from imbox_plugin.http import Answer, Client, HttpError, certificate_end
-from imbox_plugin.recorder import Recorder
+from imbox_plugin.recorder import Kept, Recorder
 from imbox_plugin.settings import AccessKey, PanelTable, Settings
 from imbox_plugin.sources import DataSource, SourceError
 
@@ -76,8 +76,10 @@ def examine(
         for key in panel.keys:
             yield _key(panel, key, now)
     yield _secret_keys(settings)
-    yield from _address(settings, now)
-    yield _last_request(recorder)
+    # Before this machine asks anything itself.
+    last = tuple(_last_requests(recorder))
+    yield from _address(settings, recorder.own, now)
+    yield from last
 
 
 def _versions() -> Iterator[str]:
@@ -100,7 +102,7 @@ def _source(source: DataSource) -> Sign:
 
 def _key(panel: PanelTable, key: AccessKey, now: datetime) -> Sign:
     part = f"panel {panel.name}, key {key.id}"
-    if key.expires and key.expires <= now:
+    if key.expires and not key.is_active(now):
         return Sign(Health.ILL, part, f"expired on {key.expires:%Y-%m-%d}; take it out")
     if key.expires and key.expires - now < _SOON:
         days = (key.expires - now).days
@@ -133,7 +135,7 @@ def _secret_keys(settings: Settings) -> Sign:
     return Sign(Health.WELL, "secret_keys", kept)
 
 
-def _address(settings: Settings, now: datetime) -> Iterator[Sign]:
+def _address(settings: Settings, own: Mapping[str, str], now: datetime) -> Iterator[Sign]:
     """Whether ImBox would reach this server, as far as this machine can tell."""
     part = "base_url"
     if settings.base_url is None:
@@ -145,7 +147,7 @@ def _address(settings: Settings, now: datetime) -> Iterator[Sign]:
         yield Sign(Health.ILL, part, str(error))
         return
     try:
-        yield from _reached(client, settings, now)
+        yield from _reached(client, settings, own, now)
     except HttpError as error:
         yield Sign(Health.ILL, part, f"not reached from this machine: {error}")
     finally:
@@ -156,16 +158,20 @@ def _address(settings: Settings, now: datetime) -> Iterator[Sign]:
         yield Sign(Health.LOOK, "TLS", "http sends customers for everybody to read; use https")
 
 
-def _reached(client: Client, settings: Settings, now: datetime) -> Iterator[Sign]:
+def _reached(
+    client: Client, settings: Settings, own: Mapping[str, str], now: datetime
+) -> Iterator[Sign]:
     panel = next((panel for panel in settings.panels if not panel.probe), settings.panels[0])
     path = f"/imbox/{panel.name}"
-    without = client.request("GET", path, params={"view": "contact"}, time_limit=_PATIENCE)
+    without = client.request(
+        "GET", path, params={"view": "contact"}, headers=own, time_limit=_PATIENCE
+    )
     yield _clock(without, now)
     if without.status != 401:  # noqa: PLR2004
         seen = f"{path} answers {without.status} to a request without a key, not 401"
         yield Sign(Health.ILL, "base_url", f"{seen}; see what stands there in place of this server")
         return
-    active = [key for key in panel.keys if key.expires is None or now < key.expires]
+    active = [key for key in panel.keys if key.is_active(now)]
     if not active:
         yield Sign(Health.ILL, "base_url", f"panel {panel.name} has no key that is not expired")
         return
@@ -174,7 +180,7 @@ def _reached(client: Client, settings: Settings, now: datetime) -> Iterator[Sign
         "GET",
         path,
         params={"view": "contact"},
-        headers={"Authorization": f"Basic {secret}"},
+        headers={**own, "Authorization": f"Basic {secret}"},
         time_limit=_PATIENCE,
     )
     if answer.ok:
@@ -212,12 +218,20 @@ def _certificate(base_url: str, now: datetime) -> Sign:
     return Sign(Health.WELL, "TLS", f"trusted, and the certificate is good for {days} days")
 
 
-def _last_request(recorder: Recorder) -> Sign:
+def _last_requests(recorder: Recorder) -> Iterator[Sign]:
+    """The last that was let in and, when it is no older, the last that was not."""
+    kept, refused = recorder.kept(), recorder.refused()
+    yield _last_request(kept[0] if kept else None)
+    # A stranger can be refused, too, so that it is nothing ill.
+    if refused and (not kept or refused.at >= kept[0].at):
+        seen = f"{refused.at}, answered {refused.status}; if that was ImBox, {refused.reason}"
+        yield Sign(Health.LOOK, "last refused request", seen)
+
+
+def _last_request(last: Kept | None) -> Sign:
     part = "last ImBox request"
-    kept = recorder.kept()
-    if not kept:
+    if last is None:
         return Sign(Health.UNKNOWN, part, "none is kept; flask record start, then open a contact")
-    last = kept[0]
     seen = (
         f"{last.at}, {last.method} {last.path} with {', '.join(last.query) or 'no parameters'}, "
         f"the key by {last.key}, answered {last.status}"

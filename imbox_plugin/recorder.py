@@ -14,12 +14,13 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from hmac import compare_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import phonenumbers
 
@@ -27,6 +28,8 @@ from imbox_plugin.identity import normal_email, normal_phone
 from imbox_plugin.seals import Seal
 
 _log = logging.getLogger(__name__)
+
+_Read = TypeVar("_Read")
 
 #: headers that are kept
 HEADERS = ("Accept", "Content-Type", "User-Agent")
@@ -46,6 +49,14 @@ _VIEW = re.compile(r"[A-Za-z]{1,20}")
 _FILE = re.compile(r"[0-9]{8}T[0-9]{12}-[0-9]+")
 _UNTIL = "record-until"
 _FOLDER = "recorded"
+_REFUSED = "refused.json"
+_OWN = "X-Imbox-Plugin-Own"
+
+_ADDRESS = re.compile(r"[^\s<>()\"',;:/=]+(?:@|%40)[^\s<>()\"',;/]+", re.IGNORECASE)
+# The numbers of a release have points between them; a phone number with points begins as one.
+_NUMBER = re.compile(
+    r"\+?\d(?:[ ()-]{0,2}\d){6,}|(?:\+|(?<![\w./])0)(?:[ .()-]{0,2}\d){6,}", re.ASCII
+)
 
 # Numbers that belong to nobody: the Swedish authority (PTS) keeps these for fiction, Ofcom and the
 # North American administrator those below. Elsewhere the library's example of the country is taken.
@@ -75,6 +86,28 @@ class Kept:
     at: str
     #: its file's name; empty before it is kept
     name: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that was not let in; of what a stranger may send, nothing but how a key came."""
+
+    status: int
+    #: how something came for a key: `basic`, `bearer` or `query`; `header`: by neither
+    key: str
+    #: ISO moment in UTC
+    at: str
+
+    @property
+    def reason(self) -> str:
+        """What was wrong with it."""
+        if self.status == 404:  # noqa: PLR2004
+            return "it names no panel; compare the address in ImBox Admin with the panels"
+        if self.key == "header":
+            return "no key by Authorization or in the query; see whether a proxy drops it"
+        return (
+            f"its key, by {self.key}, is none of the panel's; compare it with that in ImBox Admin"
+        )
 
 
 class Recorder:
@@ -135,6 +168,14 @@ class Recorder:
         """Keep no more, unless the settings say to."""
         (self._state / _UNTIL).unlink(missing_ok=True)
 
+    @property
+    def own(self) -> Mapping[str, str]:
+        """The header of a request by this server's own tools, which is not kept as ImBox's.
+
+        Only who has the secret keys can make it.
+        """
+        return own_header(self._seal)
+
     def keep(
         self,
         *,
@@ -146,55 +187,68 @@ class Recorder:
         status: int,
     ) -> None:
         """Keep one request, scrubbed; a failure to write is logged and nobody's problem."""
-        if self._seal is None:
+        if self._seal is None or self._is_own(headers):
             return
         kept = Kept(
             method=method,
             path=path,
             query=dict(self._scrubbed(query)),
-            headers={name: headers[name] for name in HEADERS if _is_plain(headers.get(name))},
+            headers={
+                name: _nobodys(headers[name]) for name in HEADERS if _is_plain(headers.get(name))
+            },
             key=self._way_of_key(query, headers),
             body=tuple(_names_in(body)),
             body_bytes=len(body),
             status=status,
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            at=_now(),
         )
         text = json.dumps(asdict(kept), ensure_ascii=False)
         if len(text.encode()) > MOST_BYTES:
             _log.warning("a request was too long to be kept")
             return
-        try:
-            self._write(text)
-        except OSError as error:
-            _log.warning("a request could not be kept: %s", error.strerror)
+        self._write(f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}.json", text)
+
+    def refuse(
+        self, *, query: Mapping[str, object], headers: Mapping[str, str], status: int
+    ) -> None:
+        """Note that a request was not let in. Anybody can send one, so only the last is kept."""
+        if self._seal is None or self._is_own(headers):
+            return
+        refused = Refused(status=status, key=self._way_of_key(query, headers), at=_now())
+        self._write(_REFUSED, json.dumps(asdict(refused)))
 
     def kept(self) -> tuple[Kept, ...]:
-        """What is kept, newest first."""
-        found = []
-        for file in sorted(self._files(), reverse=True):
-            # Another process may have removed it since.
-            with suppress(FileNotFoundError):
-                loaded = json.loads(file.read_text("utf-8"))
-                found.append(Kept(**{**loaded, "body": tuple(loaded["body"]), "name": file.stem}))
-        return tuple(found)
+        """What is kept, newest first; a file that is damaged is logged and left out."""
+        files = sorted(self._files(), reverse=True)
+        found = (_read(file, partial(_as_kept, file.stem)) for file in files)
+        return tuple(one for one in found if one)
+
+    def refused(self) -> Refused | None:
+        """The last request that was not let in, ImBox's or a stranger's."""
+        return _read(self._state / _FOLDER / _REFUSED, lambda loaded: Refused(**loaded))
 
     def clear(self) -> int:
-        """Remove all that is kept; how many those were."""
+        """Remove all that is kept; how many requests those were."""
+        (self._state / _FOLDER / _REFUSED).unlink(missing_ok=True)
         files = list(self._files())
         for file in files:
             file.unlink(missing_ok=True)
         return len(files)
 
-    def _write(self, text: str) -> None:
+    def _write(self, name: str, text: str) -> None:
         folder = self._state / _FOLDER
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Nobody reads a file half written.
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
-            file.write(text)
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}"
-        Path(file.name).rename(folder / f"{name}.json")
-        for old in sorted(self._files())[: -self._most]:
-            old.unlink(missing_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Nobody reads a file half written.
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=folder, delete=False
+            ) as file:
+                file.write(text)
+            Path(file.name).rename(folder / name)
+            for old in sorted(self._files())[: -self._most]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("a request could not be kept: %s", error.strerror)
 
     def _files(self) -> Iterator[Path]:
         folder = self._state / _FOLDER
@@ -252,11 +306,25 @@ class Recorder:
     def _name(self, text: str) -> str:
         return self._seal.name(text) if self._seal else ""
 
+    def _is_own(self, headers: Mapping[str, str]) -> bool:
+        sent = headers.get(_OWN, "").encode(errors="surrogatepass")
+        return compare_digest(sent, self._name(_OWN).encode())
+
     def _way_of_key(self, query: Mapping[str, object], headers: Mapping[str, str]) -> str:
         scheme = headers.get("Authorization", "").strip().partition(" ")[0].lower()
         if scheme in {"basic", "bearer"}:
             return scheme
         return "query" if any(self._kinds.get(name) == "key" for name in query) else "header"
+
+
+def recorder_seal(secret_keys: Sequence[str]) -> Seal | None:
+    """What the recorder makes examples with; None: there are no secret keys."""
+    return Seal(secret_keys, "recorder") if secret_keys else None
+
+
+def own_header(seal: Seal | None) -> Mapping[str, str]:
+    """What the recorder with this seal knows this server's own requests by."""
+    return {_OWN: seal.name(_OWN)} if seal else {}
 
 
 def nobodys_number(e164: str, pick: int) -> str:
@@ -293,6 +361,34 @@ def _is_plain(value: str | None) -> bool:
         and value.isascii()
         and value.isprintable()
     )
+
+
+def _nobodys(header: str) -> str:
+    """A header without the addresses and long numbers in it."""
+    return _NUMBER.sub(PLACEHOLDER, _ADDRESS.sub(PLACEHOLDER, header))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _as_kept(name: str, loaded: Mapping[str, Any]) -> Kept:
+    return Kept(**{**loaded, "body": tuple(loaded["body"]), "name": name})
+
+
+def _read(file: Path, build: Callable[[Any], _Read]) -> _Read | None:
+    """What a file holds; None: it is not there, or damaged, which is logged."""
+    try:
+        return build(json.loads(file.read_text("utf-8")))
+    except FileNotFoundError:
+        # Another process may have removed it since.
+        return None
+    except OSError as error:
+        reason = error.strerror
+    except (ValueError, TypeError, KeyError):
+        reason = "it is damaged"
+    _log.warning("the kept request %s is left out: %s; remove the file", file.name, reason)
+    return None
 
 
 def _names_in(body: bytes) -> Iterable[str]:

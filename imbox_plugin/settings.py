@@ -80,6 +80,10 @@ class AccessKey:
     #: when it was made, for those who look after keys
     created: datetime | None = None
 
+    def is_active(self, now: datetime) -> bool:
+        """Whether it is accepted at that moment."""
+        return self.expires is None or now < self.expires
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -175,6 +175,66 @@ def test_the_last_request_is_told_by_the_names_in_it(tmp_path, server):
     assert (before.exit_code, after.exit_code) == (0, 0)
 
 
+@pytest.fixture
+def recorded(tmp_path, server):
+    """A server that is recorded; asks it, and then what doctor says of it."""
+    text = f'base_url = "{server}"\n{SETTINGS}'
+    tmp_path.joinpath("imbox.toml").write_text(text, "utf-8")
+    environ = {**ENVIRON, "IMBOX_SETTINGS": str(tmp_path / "imbox.toml")}
+    CliRunner().invoke(cli.record, ["start"], env=environ)
+    client = create_app(tmp_path / "imbox.toml", ENVIRON).test_client()
+
+    def recorded(*requests):
+        for target, key in requests:
+            client.get(target, headers={"Authorization": f"Bearer {key}"})
+        return CliRunner().invoke(cli.doctor, env=environ)
+
+    return recorded
+
+
+def test_what_doctor_asks_itself_is_not_the_last_request(recorded):
+    first, second = recorded(("/imbox?view=bogus", KEY)), recorded()
+
+    assert "ill     last ImBox request" in first.output
+    assert "GET /imbox with view, the key by bearer, answered 400" in second.output
+    assert "last refused request" not in second.output
+    assert "a card comes from there with the key, and none without" in second.output
+
+
+def test_nothing_is_kept_of_what_doctor_asks(recorded):
+    recorded()
+    again = recorded()
+
+    assert "unknown last ImBox request: none is kept" in again.output
+    assert "last refused request" not in again.output
+
+
+def test_a_request_with_a_wrong_key_is_told_and_is_nothing_ill(recorded):
+    told = recorded(("/imbox?view=chat", "a key of another panel"))
+
+    assert "look    last refused request" in told.output
+    assert "answered 401; if that was ImBox, its key, by bearer, is none" in told.output
+    assert "a key of another panel" not in told.output
+    assert told.exit_code == 0
+
+
+def test_a_stranger_does_not_hide_what_imbox_was_answered(recorded):
+    told = recorded(("/imbox?view=bogus", KEY), ("/imbox", "x"))
+
+    assert "ill     last ImBox request" in told.output
+    assert "look    last refused request" in told.output
+
+
+def test_a_damaged_file_of_the_recorder_is_nobody_s_problem(recorded, tmp_path):
+    recorded(("/imbox?view=chat", KEY))
+    (file,) = tmp_path.rglob("recorded/*.json")
+    file.write_text("", "utf-8")
+    told = recorded()
+
+    assert told.exit_code == 0
+    assert "none is kept" in told.output
+
+
 def test_doctor_fails_when_something_is_ill(tmp_path):
     file = tmp_path / "imbox.toml"
     file.write_text(SETTINGS.replace('id = "2026-11"', 'id = "a", expires = 2020-01-01'), "utf-8")

@@ -17,6 +17,7 @@ from imbox_plugin.identity import normal_email, normal_phone
 from imbox_plugin.recorder import Recorder, nobodys_number
 from imbox_plugin.seals import Seal
 from imbox_plugin.settings import SettingsError
+from tests.browser import served
 
 SEAL = Seal(["a secret key of thirty-two letters"], "recordings")
 KINDS = {
@@ -126,6 +127,31 @@ def test_of_the_key_only_the_way_it_came_is_kept(recorder):
     assert keep(recorder, headers={"X-Api-Key": secret}).key == "header"
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("ImBox anna@corp.example", "ImBox example"),
+        ("ImBox/2 (mailto:anna%40corp.example)", "ImBox/2 (mailto:example)"),
+        ("ImBox +46 70-123 45 67", "ImBox example"),
+        ("ImBox/1 070.123.45.67", "ImBox/1 example"),
+        ("ImBox (0701234567)", "ImBox (example)"),
+    ],
+)
+def test_an_address_or_a_number_in_a_header_is_not_kept(recorder, sent, kept):
+    assert keep(recorder, headers={"User-Agent": sent}).headers == {"User-Agent": kept}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "GuzzleHttp/7.8.1 curl/8.4.0 PHP/8.2.12",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/0.0.6167.85",
+    ],
+)
+def test_the_releases_in_a_header_stay(recorder, sent):
+    assert keep(recorder, headers={"User-Agent": sent}).headers == {"User-Agent": sent}
+
+
 def test_of_a_body_only_its_names_and_its_length_are_kept(recorder):
     kept = keep(recorder, body=b'{"team": "support", "token": "hunter2"}', method="POST")
 
@@ -175,6 +201,69 @@ def test_a_request_that_is_too_long_is_not_kept(recorder, caplog):
     assert "too long" in caplog.text
 
 
+@pytest.mark.parametrize("held", [b"", b'{"method": "GE', b"[]", b"{}", b'{"body": 1}', b"\xff"])
+def test_a_damaged_file_is_left_out_and_named(recorder, tmp_path, caplog, held):
+    name = keep(recorder, view="chat").name
+    damaged = tmp_path / "state" / "recorded" / "20261121T101500123456-1.json"
+    damaged.write_bytes(held)
+
+    assert [one.name for one in recorder.kept()] == [name]
+    assert f"{damaged.name} is left out: it is damaged" in caplog.text
+
+
+def refuse(recorder, headers=None, status=401, **query):
+    """Refuse a request, and give what is kept of it."""
+    recorder.refuse(query=query, headers=headers or {}, status=status)
+    return recorder.refused()
+
+
+@pytest.mark.parametrize(
+    ("sent", "key", "reason"),
+    [
+        ({"headers": {"Authorization": "Basic anna"}}, "basic", "by basic, is none of the panel's"),
+        ({"key": "anna"}, "query", "by query, is none of the panel's"),
+        ({"email": "anna@corp.example"}, "header", "no key by Authorization or in the query"),
+        ({"plugin": "anna", "status": 404}, "header", "it names no panel"),
+    ],
+)
+def test_of_a_refused_request_only_the_way_of_its_key_is_kept(
+    recorder, tmp_path, sent, key, reason
+):
+    refused = refuse(recorder, **sent)
+    files = "".join(file.read_text("utf-8") for file in tmp_path.rglob("*.json"))
+
+    assert (refused.status, refused.key) == (sent.get("status", 401), key)
+    assert reason in refused.reason
+    assert "anna" not in files
+
+
+def test_strangers_can_fill_nothing_and_crowd_nobody_out(tmp_path):
+    recorder = Recorder(tmp_path, SEAL, KINDS, always=True, most=3)
+    kept = keep(recorder, view="chat")
+    for _ in range(10):
+        refuse(recorder)
+
+    assert recorder.kept() == (kept,)
+    assert len([file for file in tmp_path.rglob("*") if file.is_file()]) == 2
+
+
+def test_what_this_server_asks_itself_is_not_kept(recorder):
+    keep(recorder, view="chat")
+    keep(recorder, view="call", headers=recorder.own)
+    refuse(recorder, headers=recorder.own)
+
+    assert [one.query["view"] for one in recorder.kept()] == [["chat"]]
+    assert recorder.refused() is None
+
+
+def test_nobody_else_can_say_that_a_request_is_this_server_s_own(tmp_path, recorder):
+    other = Recorder(tmp_path, Seal(["another secret key of thirty-two"], "recordings"), KINDS)
+    for value in (*other.own.values(), "", "\xff"):
+        keep(recorder, headers=dict.fromkeys(recorder.own, value), view="chat")
+
+    assert len(recorder.kept()) == 3
+
+
 def test_the_oldest_go_when_there_are_too_many(tmp_path):
     recorder = Recorder(tmp_path, SEAL, KINDS, always=True, most=3)
     for view in ("chat", "ticket", "call", "contact", "deal"):
@@ -215,9 +304,11 @@ def test_without_a_secret_key_nothing_is_kept(tmp_path):
 def test_clearing_removes_all(recorder):
     keep(recorder, view="chat")
     keep(recorder, view="call")
+    refuse(recorder)
 
     assert recorder.clear() == 2
     assert recorder.kept() == ()
+    assert recorder.refused() is None
 
 
 def test_a_folder_that_cannot_be_written_is_logged_and_nobody_s_problem(tmp_path, caplog):
@@ -306,6 +397,36 @@ def test_who_brings_no_key_is_not_kept(client, kept):
     assert kept() == ()
 
 
+@pytest.mark.parametrize(
+    ("target", "headers", "listed"),
+    [
+        ("/imbox?view=chat", {}, "with 401: no key by Authorization or in the query"),
+        ("/imbox?key=x", {}, "with 401: its key, by query, is none of the panel's"),
+        ("/imbox", {"Authorization": "Basic eA=="}, "with 401: its key, by basic, is none of"),
+        ("/imbox/other", HEADERS, "with 404: it names no panel"),
+    ],
+)
+def test_the_last_that_was_not_let_in_is_listed_with_its_reason(
+    client, run, target, headers, listed
+):
+    client.get(target, headers=headers)
+
+    assert listed in run("list").output
+
+
+def test_a_query_that_is_no_text_is_refused_as_before(client, run):
+    answer = client.get("/imbox", environ_overrides={"QUERY_STRING": "plugin=\xff"})
+
+    assert answer.status_code == 400
+    assert "last refused" not in run("list").output
+
+
+def test_who_is_not_let_in_is_not_noted_until_somebody_says_so(settings, tmp_path):
+    create_app(settings, ENVIRON).test_client().get("/imbox?view=contact")
+
+    assert not tmp_path.joinpath("imbox-state").exists()
+
+
 def test_a_post_is_answered_and_kept_with_the_names_in_its_body(client, kept):
     answer = client.post("/imbox?view=contact", json={"team": "support"}, headers=HEADERS)
     [one] = kept()
@@ -351,6 +472,106 @@ def test_a_kept_request_becomes_a_recording_that_replays(client, run, tmp_path):
     assert recording["request"]["key"] == "bearer"
     assert "Captured from ImBox on" in recording["origin"]
     assert run(file.parent, called=cli.replay_command).exit_code == 0
+
+
+EXPIRED = '{ id = "z", secret = "an expired key of this panel", expires = 2020-01-01 }'
+FIRST_EXPIRED = SETTINGS.replace('keys = [{ id = "a"', f'keys = [{EXPIRED}, {{ id = "a"')
+SECOND_PANEL = """
+[panels.second]
+keys = [{ id = "c", secret = "the key of the second panel" }]
+blocks = [{ name = "Second", icon = "person", data = [
+    { type = "list", rows = [{ label = "Id", text = "{{ contact.external_id }}" }] },
+] }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "shown"),
+    [
+        (FIRST_EXPIRED, (), "Anna Example"),
+        (SETTINGS + SECOND_PANEL, ("--set", "plugin=second"), "Second"),
+    ],
+    ids=["first-expired", "another-panel"],
+)
+def test_it_is_saved_and_replayed_with_a_key_in_force_of_its_panel(
+    settings, run, text, changes, shown
+):
+    settings.write_text(text, "utf-8")
+    run("start")
+    client = create_app(settings, ENVIRON).test_client()
+    client.get("/imbox?view=ticket&email=bo%40corp.example", headers=HEADERS)
+    file = settings.with_name("ticket__known.json")
+    arguments = [file, "--about", "A known one.", "--set", "email=anna@example.com", *changes]
+    saved = run("save", run("list").output.split()[0], *arguments)
+    recording = json.loads(file.read_text("utf-8"))
+
+    assert saved.exit_code == 0, saved.output
+    assert recording["reply"]["status"] == 200
+    assert shown in json.dumps(recording["reply"]["json"])
+    assert "the same reply" in run(file, called=cli.replay_command).output
+
+
+def test_what_is_saved_and_replayed_is_not_kept_as_imbox_s(client, kept, run, tmp_path):
+    client.get("/imbox?view=ticket", headers=HEADERS)
+    file = tmp_path / "ticket__known.json"
+    run("save", kept()[0].name, file, "--about", "A known one.")
+    here = run(file, called=cli.replay_command)
+    with served(client.application) as port:
+        there = run(file, "--against", f"http://127.0.0.1:{port}", called=cli.replay_command)
+
+    assert all("the same reply" in replayed.output for replayed in (here, there))
+    assert len(kept()) == 1
+
+
+def test_a_panel_whose_keys_have_all_expired_is_named(client, settings, run, tmp_path):
+    client.get("/imbox?view=ticket", headers=HEADERS)
+    name = run("list").output.split()[0]
+    settings.write_text(
+        SETTINGS.replace('{ id = "a", secret = { env = "KEY" } }', EXPIRED), "utf-8"
+    )
+    refused = run("save", name, tmp_path / "known.json", "--about", "A known one.")
+
+    assert refused.exit_code == 1
+    assert "panel default has no key that is not expired; add one" in refused.output
+    assert not tmp_path.joinpath("known.json").exists()
+
+
+def test_a_recording_of_no_panel_needs_no_key(client, settings, run, tmp_path):
+    recording = {
+        "about": "A panel that there is not.",
+        "origin": "Written for this test.",
+        "request": {"path": "/imbox/other"},
+        "reply": {"status": 404, "json": client.get("/imbox/other").json},
+    }
+    file = tmp_path / "chat__other.json"
+    file.write_text(json.dumps(recording), "utf-8")
+
+    assert "the same reply" in run(file, called=cli.replay_command).output
+
+
+def test_a_key_that_is_refused_now_is_told_and_not_saved(settings, run, tmp_path):
+    settings.write_text(SETTINGS.replace("[panels.probe]", "key_in_query = true\n[panels.probe]"))
+    run("start")
+    create_app(settings, ENVIRON).test_client().get(f"/imbox?view=ticket&key={KEY}")
+    settings.write_text(SETTINGS, "utf-8")
+    name = run("list").output.split()[0]
+    refused = run("save", name, tmp_path / "known.json", "--about", "A known one.")
+
+    assert refused.exit_code == 1
+    assert "sent by query, is refused; see the panel's keys and key_in_query" in refused.output
+    assert not tmp_path.joinpath("known.json").exists()
+
+
+def test_a_key_is_not_set_in_a_recording(client, run, tmp_path):
+    client.get("/imbox?view=ticket", headers=HEADERS)
+    name = run("list").output.split()[0]
+    file = tmp_path / "known.json"
+    refused = run("save", name, file, "--about", "A known one.", "--set", f"key={KEY}")
+
+    assert refused.exit_code == 2
+    assert "a key is never in a recording" in refused.output
+    assert KEY not in refused.output
+    assert not file.exists()
 
 
 def test_a_recording_is_not_written_over_another(client, run, tmp_path):

@@ -6,7 +6,9 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 
 import click
@@ -14,7 +16,7 @@ from flask import Flask
 
 from imbox_plugin.app import create_app
 from imbox_plugin.cli.common import load_service
-from imbox_plugin.recorder import Kept, Recorder
+from imbox_plugin.recorder import Kept, Recorder, own_header, recorder_seal
 from imbox_plugin.settings import (
     Settings,
     SettingsError,
@@ -36,8 +38,9 @@ from imbox_plugin.testing.recordings import (
     replay_at,
     write,
 )
-from imbox_plugin.web.webhook import DEFAULT_PANEL
+from imbox_plugin.web.webhook import addressed
 from schemas.probe import all_candidates, probe_reply
+from schemas.request import parameter_kinds
 
 
 @click.command("probe")
@@ -83,12 +86,15 @@ def record_stop() -> None:
 @record.command("list")
 def record_list() -> None:
     """What is kept, newest first."""
-    kept = load_service()[1].recorder.kept()
+    recorder = load_service()[1].recorder
+    kept, refused = recorder.kept(), recorder.refused()
     for one in kept:
         view = " ".join(one.query.get("view", ()))
         names = ", ".join(one.query)
         click.echo(f"{one.name}  {one.status}  {one.method} {one.path}  {view}: {names}")
     click.echo(f"{len(kept)} kept")
+    if refused:
+        click.echo(f"last refused: {refused.at}, with {refused.status}: {refused.reason}")
 
 
 @record.command("show")
@@ -108,16 +114,23 @@ def record_save(name: str, file: Path, about: str, changes: tuple[str, ...]) -> 
     """Make a recording of a kept request, with the reply that it gets now."""
     if file.exists():
         raise click.ClickException(f"{file} is there already; name another file")
-    document = as_recording(_kept(load_service()[1].recorder, name), about)
+    service = load_service()[1]
+    kinds = parameter_kinds(service.lookup_schema)
+    document = as_recording(_kept(service.recorder, name), about)
     for change in changes:
         parameter, equals, value = change.partition("=")
         if not equals:
             raise click.BadParameter(f"{change!r} is not PARAMETER=VALUE", param_hint="--set")
+        if kinds.get(parameter) == "key":
+            raise click.BadParameter(
+                "a key is never in a recording; replay takes it from the settings",
+                param_hint="--set",
+            )
         document["request"]["query"][parameter] = value
     try:
         write(file, document)
         recording = read_recording(file)
-        accept(recording, _answered(recording, None, create_app))
+        accept(recording, _admitted(recording))
     except (RecordingError, SettingsError) as error:
         file.unlink(missing_ok=True)
         raise click.ClickException(str(error)) from None
@@ -168,11 +181,25 @@ def replay_command(path: Path, against: str | None, *, accepting: bool) -> None:
 
 def _answered(recording: Recording, against: str | None, app: Callable[[Path], Flask]) -> Answered:
     """What the server at an address answers, or else the app in this process."""
-    settings = recording.settings or find_settings(os.environ, Path.cwd())
-    secret = _secret(SettingsFile(settings, os.environ), recording.path)
+    path = recording.settings or find_settings(os.environ, Path.cwd())
+    file = SettingsFile(path, os.environ)
+    settings = read_settings(file)
+    file.finish()
+    secret, own = _secret(settings, recording), own_header(recorder_seal(settings.secret_keys))
     if against:
-        return replay_at(recording, against, secret)
-    return replay(recording, app(settings), secret)
+        return replay_at(recording, against, secret, own)
+    return replay(recording, app(path), secret, own)
+
+
+def _admitted(recording: Recording) -> Answered:
+    """What the app answers to a request that it has let in before, and must again."""
+    answered = _answered(recording, None, create_app)
+    if answered.status == HTTPStatus.UNAUTHORIZED:
+        raise RecordingError(
+            f"the key of the settings, sent by {recording.key}, is refused; "
+            "see the panel's keys and key_in_query"
+        )
+    return answered
 
 
 def _kept(recorder: Recorder, name: str) -> Kept:
@@ -182,13 +209,19 @@ def _kept(recorder: Recorder, name: str) -> Kept:
     return kept[name]
 
 
-def _secret(file: SettingsFile, path: str) -> str:
-    """A key of the panel that a request path leads to."""
-    settings: Settings = read_settings(file)
-    file.finish()
-    name = path.removeprefix("/imbox").strip("/") or DEFAULT_PANEL
+def _secret(settings: Settings, recording: Recording) -> str:
+    """The first key in force of the panel that a recording leads to; none where there is none."""
     panels = {panel.name: panel for panel in settings.panels}
-    return (panels.get(name) or settings.panels[0]).keys[0].secret
+    asked = [panel.name for panel in settings.panels if not panel.probe]
+    rest = recording.path.removeprefix("/imbox").strip("/")
+    name = addressed(rest, recording.parameters.get("plugin", ()), panels, asked)
+    if name is None or recording.key in {"wrong", "none"}:
+        return ""
+    now = datetime.now(UTC)
+    active = [key.secret for key in panels[name].keys if key.is_active(now)]
+    if not active:
+        raise RecordingError(f"panel {name} has no key that is not expired; add one to its keys")
+    return active[0]
 
 
 def _print_difference(lines: str) -> None:

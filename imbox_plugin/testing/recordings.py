@@ -8,10 +8,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from marshmallow import Schema, ValidationError, fields, validate
 from werkzeug.test import Client
@@ -28,6 +29,14 @@ KEYS = ("basic", "bearer", "query", "wrong", "none")
 _PATIENCE = 30
 
 _WRONG = "a-key-that-opens-nothing"
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """Makes a redirect an answer like any other: followed, the key would go to another server."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Ask nobody else."""
 
 
 class RecordingError(Exception):
@@ -82,6 +91,14 @@ class Recording:
     status: int
     #: the body of the reply; None: an empty one
     document: Any
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        """Every parameter of the query, with all its texts."""
+        return {
+            name: list(map(str, value)) if isinstance(value, list) else [str(value)]
+            for name, value in self.query.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,21 +197,38 @@ def write(file: Path, document: Mapping[str, Any]) -> None:
         raise RecordingError(f"{file} cannot be written: {error.strerror}") from None
 
 
-def replay(recording: Recording, app: Any, secret: str) -> Answered:
-    """Send the request to a WSGI application in this process."""
+def replay(
+    recording: Recording, app: Any, secret: str, own: Mapping[str, str] = _NO_HEADERS
+) -> Answered:
+    """Send the request to a WSGI application in this process.
+
+    Args:
+        recording: the request.
+        app: the application.
+        secret: a key of the panel; empty where the recording needs none.
+        own: the header that tells the server's recorder that this is not ImBox.
+    """
     query, headers = _with_key(recording, secret)
     response = Client(app).open(
         recording.path,
         method=recording.method,
         query_string=query,
-        headers=headers,
+        headers={**headers, **own},
         data=(recording.body or "").encode(),
     )
     return Answered(response.status_code, _parsed(response.get_data()))
 
 
-def replay_at(recording: Recording, url: str, secret: str) -> Answered:
-    """Send the request to a running server.
+def replay_at(
+    recording: Recording, url: str, secret: str, own: Mapping[str, str] = _NO_HEADERS
+) -> Answered:
+    """Send the request to a running server; a redirect is its answer, and is not followed.
+
+    Args:
+        recording: the request.
+        url: the server's address.
+        secret: a key of the panel; empty where the recording needs none.
+        own: the header that tells the server's recorder that this is not ImBox.
 
     Raises:
         RecordingError: nobody answers at that address.
@@ -205,11 +239,11 @@ def replay_at(recording: Recording, url: str, secret: str) -> Answered:
     request = Request(  # noqa: S310 - the scheme is checked above
         f"{url.rstrip('/')}{recording.path}?{query}",
         data=recording.body.encode() if recording.body else None,
-        headers=headers,
+        headers={**headers, **own},
         method=recording.method,
     )
     try:
-        with urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310
+        with build_opener(_NoRedirect).open(request, timeout=_PATIENCE) as response:
             return Answered(response.status, _parsed(response.read()))
     except HTTPError as error:
         return Answered(error.code, _parsed(error.read()))

@@ -60,8 +60,7 @@ class Gate:
         for candidate in map(_digest, self._candidates(request)):
             for key, digest in self._keys:
                 equal = hmac.compare_digest(candidate, digest)
-                active = key.expires is None or now < key.expires
-                found = key.id if equal and active else found
+                found = key.id if equal and key.is_active(now) else found
         return found
 
     def _candidates(self, request: Request) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -164,11 +164,34 @@ def blueprint() -> Blueprint:
     return routes
 
 
+def addressed(
+    path: str, named: Iterable[str], gates: Collection[str], panels: Collection[str]
+) -> str | None:
+    """The name of the panel that a request is for; None: there is no such panel.
+
+    Args:
+        path: what follows `/imbox/`; it goes before all else.
+        named: the values of `plugin`, the first of which that is not blank goes before the rest.
+        gates: the panels that can be named.
+        panels: those that are asked when none is: the default one, or the only one.
+    """
+    chosen = path or next(filter(str.strip, named), "")
+    if chosen:
+        return chosen.strip() if chosen.strip() in gates else None
+    if DEFAULT_PANEL in panels:
+        return DEFAULT_PANEL
+    return next(iter(panels)) if len(panels) == 1 else None
+
+
 def _answer(panel: str = "") -> Response:
     service: Service = current_app.extensions["imbox_plugin"]
     # Where there is one, the shortcut has let the request in.
     place: Place | None = request.environ.get(_PLACE)
-    name = place.panel if place else _admitted(service, request, panel)
+    try:
+        name = place.panel if place else _admitted(service, request, panel)
+    except Refusal as refusal:
+        _note(service.recorder, refusal)
+        raise
     body = _body()
     if service.recorder.is_on:
         after_this_request(partial(_kept, service.recorder, body))
@@ -204,27 +227,32 @@ def _admitted(service: Service, request: Request, path: str) -> str:
 
 
 def _panel_name(service: Service, request: Request, path: str) -> str:
-    """The panel by path, else by the `plugin` parameter, else the default or the only one."""
+    """The panel that a request is for."""
     try:
         named = [] if _PLAIN.fullmatch(request.query_string) else request.args.getlist("plugin")
     except UnicodeDecodeError:
         # Werkzeug leaves an encoded byte that is no UTF-8 as it is, but fails on a raw one.
         detail = "The query is not UTF-8 text; percent-encode it."
         raise Refusal(HTTPStatus.BAD_REQUEST, detail) from None
-    chosen = path or next(filter(str.strip, named), "")
-    if chosen.strip() in service.gates:
-        return chosen.strip()
-    if not chosen:
-        if DEFAULT_PANEL in service.panels:
-            return DEFAULT_PANEL
-        if len(service.panels) == 1:
-            return next(iter(service.panels))
-    reason = "names no panel" if chosen else "missing; several panels share this server"
+    name = addressed(path, named, service.gates, service.panels)
+    if name is not None:
+        return name
+    blank = not any(map(str.strip, named))
+    reason = "missing; several panels share this server" if blank else "names no panel"
     raise Refusal(
         HTTPStatus.NOT_FOUND,
         "There is no such panel; correct the address, /imbox/<panel>, or `plugin`.",
         {} if path else {"plugin": [reason]},
     )
+
+
+def _note(recorder: Recorder, refusal: Refusal) -> None:
+    """Tell the recorder of a request that was not let in: perhaps ImBox, with a wrong key."""
+    # A query that is no text cannot be looked into.
+    if refusal.status != HTTPStatus.BAD_REQUEST and recorder.is_on:
+        recorder.refuse(
+            query=request.args, headers=dict(request.headers), status=refusal.status.value
+        )
 
 
 def _kept(recorder: Recorder, body: bytes, response: Response) -> Response:

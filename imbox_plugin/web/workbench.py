@@ -33,8 +33,8 @@ from imbox_plugin.testing.recordings import (
 )
 from imbox_plugin.web.auth import Gate
 from imbox_plugin.web.errors import Refusal, json_response
-from imbox_plugin.web.webhook import DEFAULT_PANEL, Service
-from schemas.request import body_parameters
+from imbox_plugin.web.webhook import Service, addressed
+from schemas.request import body_parameters, parameter_kinds
 
 PATH = "/workbench"
 #: bytes of a question
@@ -151,7 +151,7 @@ class Workbench:
         The body is `{"panel", "query": {parameter: text or texts}, "recording"?}`.
         """
         asked = _body()
-        panel, query = self._panel(asked), _query(asked)
+        panel, query = self._panel(asked), self._query(asked)
         began = time.perf_counter()
         try:
             lookup = self._service.read(query)
@@ -211,7 +211,7 @@ class Workbench:
             raise _wrong("name", "use lower-case letters, digits, _ and -, such as chat__known")
         if not isinstance(about, str) or len(about.strip()) < 10:  # noqa: PLR2004
             raise _wrong("about", "say in a sentence what it shows")
-        panel, query = self._panel(asked), _query(asked)
+        panel, query = self._panel(asked), self._query(asked)
         if not self._access.has_key():
             raise Refusal(HTTPStatus.FORBIDDEN, "Without a key under [workbench] nothing is saved.")
         file = self._folder / f"{name}.json"
@@ -262,6 +262,11 @@ class Workbench:
             raise _wrong("panel", "names no panel")
         return panel
 
+    def _query(self, asked: Mapping[str, Any]) -> dict[str, list[str]]:
+        """The parameters of the question, without a key: it is neither shown nor saved."""
+        kinds = parameter_kinds(self._service.lookup_schema)
+        return {name: values for name, values in _query(asked).items() if kinds.get(name) != "key"}
+
     def _own(self) -> dict[str, tuple[Recording, dict[str, list[str]]]]:
         """The recordings in the folder that belong to these settings, by name; and their query."""
         found = {}
@@ -280,10 +285,7 @@ class Workbench:
 
     def _query_of(self, recording: Recording) -> dict[str, list[str]]:
         """Its parameters, those of a body after those of the query."""
-        query = {
-            name: list(map(str, value)) if isinstance(value, list) else [str(value)]
-            for name, value in recording.query.items()
-        }
+        query = recording.parameters
         if recording.body and recording.method == "POST":
             names = self._service.lookup_schema.parameters
             for name, values in body_parameters(recording.body.encode(), names).items():
@@ -292,12 +294,9 @@ class Workbench:
 
     def _addressed(self, path: str, query: Mapping[str, Sequence[str]]) -> str | None:
         """The panel that a request goes to; None: there is none, or one that only probes."""
-        named = next(filter(str.strip, query.get("plugin", ())), "")
-        chosen = (path.removeprefix("/imbox").strip("/") or named).strip()
         panels = self._service.panels
-        if not chosen:
-            chosen = next(iter(panels)) if len(panels) == 1 else DEFAULT_PANEL
-        return chosen if chosen in panels else None
+        rest = path.removeprefix("/imbox").strip("/")
+        return addressed(rest, query.get("plugin", ()), panels, panels)
 
     def _difference(self, name: str, document: Any) -> str | None:
         """What differs from a recording's reply, line by line; None: there is no such recording."""

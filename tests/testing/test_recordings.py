@@ -14,8 +14,10 @@ from imbox_plugin.testing.recordings import (
     difference,
     read_recording,
     replay,
+    replay_at,
 )
 from tests.demo import ENVIRON, ROOT
+from tests.loopback import answering, serving
 
 FILES = sorted((ROOT / "tests" / "recordings" / "imbox").glob("*.json"))
 
@@ -157,3 +159,26 @@ def test_a_difference_shows_the_recorded_and_the_answered_line(tmp_path):
 
     assert '-  "a": "Åsa"' in found
     assert '+  "a": "Bo"' in found
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+def test_a_redirect_is_the_answer_and_nobody_else_gets_the_key(tmp_path, status):
+    recording = read_recording(written(tmp_path))
+    with serving(answering()) as elsewhere:
+        moved = answering(status=status, headers=[f"Location: {elsewhere.url}/imbox"], body=b"")
+        with serving(moved) as server:
+            answered = replay_at(recording, server.url, "a key of this panel")
+
+    assert answered == Answered(int(status[:3]), None)
+    assert elsewhere.wires == []
+
+
+def test_every_parameter_has_texts(tmp_path):
+    query = {"view": "chat", "email": ["", "anna@example.com"], "ticketId": 7}
+    recording = read_recording(written(tmp_path, request={"query": query}))
+
+    assert recording.parameters == {
+        "view": ["chat"],
+        "email": ["", "anna@example.com"],
+        "ticketId": ["7"],
+    }

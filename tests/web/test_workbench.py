@@ -579,6 +579,15 @@ def test_requests_that_imbox_sent_are_listed_without_anybody_in_them(tmp_path):
     assert "anna" not in json.dumps([newer, older])
 
 
+def test_a_kept_request_that_is_damaged_is_not_listed(tmp_path):
+    bench = Bench(tmp_path, record={"always": True})
+    bench.webhook(**ANNA)
+    (file,) = tmp_path.rglob("recorded/*.json")
+    file.write_bytes(file.read_bytes()[:40])
+
+    assert bench.ask("/recordings").json["kept"] == []
+
+
 def test_a_reply_that_differs_from_the_recorded_one_is_told_line_by_line(bench):
     reply = bench.webhook(**ANNA).json
     bench.record("ticket__anna", reply, request={"query": ANNA})
@@ -608,6 +617,16 @@ def test_what_is_saved_replays(bench, monkeypatch):
     assert "the same reply" in replayed.output
     assert looked.json["difference"] == ""
     assert BENCH_KEY not in file.read_text("utf-8")
+
+
+def test_a_key_among_the_parameters_is_neither_shown_nor_saved(bench):
+    query = {**ANNA, "key": KEY}
+    looked = bench.look(**query)
+    bench.ask("/recordings", {"name": "ticket__anna", **SAVED, "query": query})
+    saved = json.loads((bench.folder / "recordings" / "ticket__anna.json").read_text("utf-8"))
+
+    assert KEY not in looked.get_data(as_text=True)
+    assert saved["request"]["query"] == ANNA
 
 
 @pytest.mark.parametrize(
