@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from imbox_plugin.fit import Fit
 from imbox_plugin.formats import Formats
-from imbox_plugin.html import Sanitizer, text_lines
+from imbox_plugin.html import Sanitizer, tell, text_lines
 from imbox_plugin.layout import (
     AccordionLayout,
     BlockLayout,
@@ -148,7 +148,9 @@ class Composer:
             with _Apart(element.path, name, failed):
                 data.extend(self._elements(element, values))
         if data:
-            yield Block(name, layout.icon, tuple(data))
+            block = Block(name, layout.icon, tuple(data))
+            tell(layout.path, block)
+            yield block
 
     def _elements(self, layout: ElementLayout, values: Values) -> Iterator[Element]:
         """What one element of the layout gives, which is nothing when it is not wanted."""
@@ -199,16 +201,25 @@ class Composer:
     ) -> Iterator[HtmlElement | ListElement]:
         most = self._fit.most_items()
         for inner in items[:most]:
-            markup = layout.markup(inner)
-            if layout.trusted:
-                clean = self._fit.trusted(markup)
-            else:
-                clean = self._fit.markup(markup)
-                if clean != markup or not layout.markup.clean:
-                    clean = self._sanitizer.clean(clean)
-            if clean.strip():
-                yield HtmlElement(clean)
+            element = None
+            try:
+                clean = self._markup(layout, inner)
+                element = HtmlElement(clean) if clean.strip() else None
+            finally:
+                tell(layout.path, element)
+            if element:
+                yield element
         yield from self._more_items(len(items) - most)
+
+    def _markup(self, layout: HtmlLayout, values: Values) -> str:
+        """Markup that may leave."""
+        markup = layout.markup(values)
+        if layout.trusted:
+            return self._fit.trusted(markup)
+        clean = self._fit.markup(markup)
+        if clean != markup or not layout.markup.clean:
+            clean = self._sanitizer.clean(clean)
+        return clean
 
     def _accordion(self, layout: AccordionLayout, values: Values) -> Iterator[Element]:
         items = _items(layout.each, values)

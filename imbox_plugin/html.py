@@ -6,6 +6,7 @@ import html
 import re
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import nh3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from imbox_plugin.model import Block, HtmlElement
 
 #: elements that leave; any other tag goes and its text stays, but see `EMPTIED`
 TAGS = frozenset(
@@ -78,7 +81,28 @@ _INLINE = frozenset(
 _TEXT_AND_TAG = re.compile(r"([^<]+)|<(/?)(\w+)>")
 
 
-_WITNESS: ContextVar[list[tuple[str, str]] | None] = ContextVar("witness", default=None)
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One part that a card was made of."""
+
+    #: where the settings lay it out, such as `panels.default.blocks[1].data[0]`
+    path: str
+    #: the part itself, as it may be on the card; None: nothing was left of it
+    part: HtmlElement | Block | None
+    #: markup before and after, of all that was sanitised for it
+    changes: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Witness:
+    """What one thread sanitises for a card, and what became of it."""
+
+    made: list[Made] = field(default_factory=list)
+    #: what no part is known for yet
+    heard: list[tuple[str, str]] = field(default_factory=list)
+
+
+_WITNESS: ContextVar[Witness | None] = ContextVar("witness", default=None)
 
 
 class Sanitizer:
@@ -108,21 +132,34 @@ class Sanitizer:
         Markup over `LONGEST` characters is cut there and ends with an ellipsis.
         """
         cleaned = self._engine(_prepared(markup))
-        heard = _WITNESS.get()
-        if heard is not None:
-            heard.append((markup, cleaned))
+        witness = _WITNESS.get()
+        if witness is not None:
+            witness.heard.append((markup, cleaned))
         return cleaned
 
 
 @contextmanager
-def witnessed() -> Iterator[list[tuple[str, str]]]:
-    """What is sanitised by this thread inside the `with`: the markup before and after."""
-    heard: list[tuple[str, str]] = []
-    token = _WITNESS.set(heard)
+def witnessed() -> Iterator[Witness]:
+    """What is sanitised by this thread inside the `with`, by the part that it was for."""
+    witness = Witness()
+    token = _WITNESS.set(witness)
     try:
-        yield heard
+        yield witness
     finally:
         _WITNESS.reset(token)
+
+
+def tell(path: str, part: HtmlElement | Block | None) -> None:
+    """Tell the witness, if there is one, what became of all that was sanitised since the last call.
+
+    Args:
+        path: where the settings lay the part out.
+        part: the very object that goes onto the card; None: nothing was left to show.
+    """
+    witness = _WITNESS.get()
+    if witness is not None:
+        witness.made.append(Made(path, part, tuple(witness.heard)))
+        witness.heard.clear()
 
 
 def text_lines(markup: str) -> tuple[str, ...]:

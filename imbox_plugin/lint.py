@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from unicodedata import category, east_asian_width
 from urllib.parse import urlsplit
 
+from imbox_plugin.html import Made
 from imbox_plugin.icons import Icons
 from imbox_plugin.model import (
     AccordionElement,
@@ -28,8 +29,9 @@ from imbox_plugin.model import (
 )
 from imbox_plugin.settings import Problem
 
-#: pixels that a card has inside its margins
+#: pixels that a card has inside its margins, and an accordion of it
 WIDTH = 290 - 2 * 16
+WIDTH_INSIDE = WIDTH - 2 * 13
 _CELL_MARGIN = 16
 _SIZE = 14
 #: lines of one text that an agent still reads at a glance
@@ -44,14 +46,16 @@ _WIDTHS = (
     556, 222, 222, 500, 222, 833, 556, 556, 556, 556, 333, 500, 278, 556, 500, 722, 500, 500,
     500, 334, 260, 334, 584,
 )  # fmt: skip
-_BREAKS = re.compile(r"[\s\-\u00ad\u200b/]+")
+# A no-break space is white space, too: amounts and numbers are written with it to stay on one line.
+_BREAKS = re.compile(r"(?:[^\S\u00a0\u2007\u202f]|[-\u00ad\u200b/])+")
 #: names of `[wire]`, by what they are used for
 _UNDOCUMENTED = {
     "html": ("html_type", "html_content"),
     "accordion": ("accordion_type", "accordion_title", "accordion_data"),
     "link": ("link_text", "link_url"),
 }
-Changes: TypeAlias = Sequence[tuple[str, str]]
+#: by the identity of an element, the markup before and after of all that was sanitised for it
+_Changes: TypeAlias = Mapping[int, Sequence[tuple[str, str]]]
 
 _HOST = re.compile(r"https?://([A-Za-z0-9.-]+)")
 _PART = re.compile(r"\.?([^.\[\]\"]+|\"(?:[^\"\\]|\\.)*\")|\[(\d+)\]")
@@ -92,14 +96,14 @@ class Linter:
     ignore: frozenset[str] = frozenset()
     icons: Icons = field(default_factory=Icons)
 
-    def card(self, reply: Reply, changes: Changes = ()) -> tuple[Remark, ...]:
+    def card(self, reply: Reply, made: Sequence[Made] = ()) -> tuple[Remark, ...]:
         """What is to be said about a card, in its order.
 
         Args:
             reply: the card.
-            changes: what `html.witnessed` heard while it was made.
+            made: what `html.witnessed` saw it made of.
         """
-        return self._wanted(self._card(reply, changes))
+        return self._wanted(self._card(reply, made))
 
     def settings(
         self, tables: Mapping[str, Any], warnings: Iterable[Problem]
@@ -115,7 +119,7 @@ class Linter:
     def _wanted(self, remarks: Iterable[Remark]) -> tuple[Remark, ...]:
         return tuple(remark for remark in remarks if remark.rule not in self.ignore)
 
-    def _card(self, reply: Reply, changes: Changes) -> Iterator[Remark]:
+    def _card(self, reply: Reply, made: Sequence[Made]) -> Iterator[Remark]:
         yield from self._unconfirmed(_used(reply))
         if reply.contact_name:
             yield from _line("/contactName", reply.contact_name, "the name", "shorten it")
@@ -123,14 +127,20 @@ class Linter:
             # Where it leads is fixed by the settings already.
             place = f"/contactLink/{self._name('link_text')}"
             yield from _title(place, reply.contact_link.text, "the link")
+        # By the object itself, as two elements may look the same on the card.
+        changes = {id(one.part): one.changes for one in made if one.part}
+        gone = [(_block_around(one, made, reply), one) for one in made if not one.part]
         for index, block in enumerate(reply.blocks):
-            yield from self._block(f"/blocks/{index}", block, changes)
+            place = f"/blocks/{index}"
+            yield from self._block(place, block, changes)
+            yield from _gone(place, (one for at, one in gone if at == index))
+        yield from _gone("/blocks", (one for at, one in gone if at is None))
 
     def _name(self, name: str) -> str:
         """An undocumented name as part of a pointer."""
         return _escaped(self.names[name])
 
-    def _block(self, at: str, block: Block, changes: Changes) -> Iterator[Remark]:
+    def _block(self, at: str, block: Block, changes: _Changes) -> Iterator[Remark]:
         yield from _title(f"{at}/name", block.name, "the block")
         yield from self._icon(f"{at}/icon", block.icon)
         for index, element in enumerate(block.data):
@@ -140,12 +150,16 @@ class Linter:
                 yield from _title(title, element.title, "the accordion")
                 for inner, leaf in enumerate(element.data):
                     data = f"{place}/{_escaped(self.names['accordion_data'])}/{inner}"
-                    yield from self._leaf(data, leaf, changes)
+                    yield from self._leaf(data, leaf, changes, WIDTH_INSIDE)
             else:
-                yield from self._leaf(place, element, changes)
+                yield from self._leaf(place, element, changes, WIDTH)
 
     def _leaf(
-        self, at: str, element: ListElement | TableElement | HtmlElement, changes: Changes
+        self,
+        at: str,
+        element: ListElement | TableElement | HtmlElement,
+        changes: _Changes,
+        room: int,
     ) -> Iterator[Remark]:
         if isinstance(element, ListElement):
             # In documented shapes, html stands as rows without labels.
@@ -156,15 +170,14 @@ class Linter:
                 place = f"{at}/rows/{index}"
                 if not row.label.strip() and not is_text:
                     yield _empty(f"{place}/label", "the row", "give the row a label")
-                yield from _line(f"{place}/label", row.label, "the label", "shorten it")
-                yield from _paragraph(f"{place}/text", row.text)
+                yield from _line(f"{place}/label", row.label, "the label", "shorten it", room)
+                yield from _paragraph(f"{place}/text", row.text, room)
         elif isinstance(element, TableElement):
-            yield from _table(at, element)
+            yield from _table(at, element, room)
         else:
             place = f"{at}/{_escaped(self.names['html_content'])}"
-            for before, after in changes:
-                if after.strip() in element.html:
-                    yield from _changed(place, before, after)
+            for before, after in changes.get(id(element), ()):
+                yield from _changed(place, before, after, "the markup")
             for address in _parsed(element.html).addresses:
                 yield from self._host(place, address)
 
@@ -195,8 +208,8 @@ class Linter:
                 yield Remark(
                     "undocumented-name",
                     first[kind],
-                    f"ImBox does not document what {' and '.join(names)} are called",
-                    "find it out with the probe, and write them under [wire]",
+                    f"what ImBox calls {_listed(names)} is not documented",
+                    "find it out with the probe, and write it under [wire]",
                 )
 
     def _settings(self, tables: Mapping[str, Any], warnings: Iterable[Problem]) -> Iterator[Remark]:
@@ -214,12 +227,15 @@ class Linter:
                 for inner, element in _elements(place, block):
                     used.append((str(element.get("type")), inner))
                     yield from _layout(inner, element)
+                    for within, leaf in _elements(inner, element):
+                        used.append((str(leaf.get("type")), within))
+                        yield from _layout(within, leaf, WIDTH_INSIDE)
         if self.names["elements"] == "documented":
             used = [(kind, place) for kind, place in used if kind == "link"]
         yield from self._unconfirmed(used)
 
 
-def _layout(at: str, element: Mapping[str, Any]) -> Iterator[Remark]:
+def _layout(at: str, element: Mapping[str, Any], room: int = WIDTH) -> Iterator[Remark]:
     """What is empty in a layout whoever the person is; what is a template may turn out so."""
     for index, row in _tables(element.get("rows")):
         if row.get("label") == "":
@@ -230,7 +246,7 @@ def _layout(at: str, element: Mapping[str, Any]) -> Iterator[Remark]:
             place = f"{at}/columns/{index}/header"
             yield _empty(place, "the column", "give the column a header")
     texts = [text for _, text in headers if isinstance(text, str) and "{" not in text]
-    yield from _wide(f"{at}/columns", [(_longest_word(text),) for text in texts])
+    yield from _wide(f"{at}/columns", [(_longest_word(text),) for text in texts], room)
     if element.get("title") == "":
         yield _empty(f"{at}/title", "the accordion", "give it a title")
 
@@ -269,6 +285,8 @@ def _width(character: str) -> int:
         return _WIDTHS[at]
     if category(character) in {"Mn", "Me", "Cf", "Cc"}:
         return 0
+    if category(character) == "Zs":
+        return _WIDTHS[0]
     return 1000 if east_asian_width(character) in {"W", "F"} else 600
 
 
@@ -277,17 +295,17 @@ def _longest_word(text: str) -> float:
     return max(map(width, _BREAKS.split(text)), default=0.0)
 
 
-def _line(at: str, text: str, what: str, cure: str) -> Iterator[Remark]:
+def _line(at: str, text: str, what: str, cure: str, room: int = WIDTH) -> Iterator[Remark]:
     """A text that is read as one line, or two."""
-    if _longest_word(text) > WIDTH or width(text) > 2 * WIDTH:
-        message = f"{what} is about {width(text):.0f} pixels long, and the panel {WIDTH} wide"
+    if _longest_word(text) > room or width(text) > 2 * room:
+        message = f"{what} is about {width(text):.0f} pixels long, and {_room(room)}"
         yield Remark("long-text", at, message, cure)
 
 
-def _paragraph(at: str, text: str) -> Iterator[Remark]:
-    lines = sum(max(1.0, width(line) / WIDTH) for line in text.splitlines())
-    if _longest_word(text) > WIDTH:
-        message = f"holds a word that is wider than the panel's {WIDTH} pixels"
+def _paragraph(at: str, text: str, room: int) -> Iterator[Remark]:
+    lines = sum(max(1.0, width(line) / room) for line in text.splitlines())
+    if _longest_word(text) > room:
+        message = f"holds a word that is wider than the {room} pixels there are"
         yield Remark("long-text", at, message, "make it a link in html, or cut it with | truncate")
     elif lines > _LINES:
         message = f"takes about {lines:.0f} lines"
@@ -306,35 +324,58 @@ def _empty(at: str, what: str, cure: str) -> Remark:
     return Remark("empty-label", at, f"{what} says nothing about what it shows", cure)
 
 
-def _table(at: str, table: TableElement) -> Iterator[Remark]:
+def _table(at: str, table: TableElement, room: int) -> Iterator[Remark]:
     for index, header in enumerate(table.headers):
         if not header.strip():
             place = f"{at}/headers/{index}/text"
             yield _empty(place, "the column", "give the column a header")
     columns = list(zip(table.headers, *table.rows, strict=True))
-    yield from _wide(at, [[_longest_word(text) for text in column] for column in columns])
+    yield from _wide(at, [[_longest_word(text) for text in column] for column in columns], room)
 
 
-def _wide(at: str, columns: Sequence[Iterable[float]]) -> Iterator[Remark]:
+def _wide(at: str, columns: Sequence[Iterable[float]], room: int) -> Iterator[Remark]:
     """Columns by the widths of the words in them."""
     needed = sum(max(words, default=0.0) + _CELL_MARGIN for words in columns)
-    if needed > WIDTH:
+    if needed > room:
         yield Remark(
             "wide-table",
             at,
-            f"needs about {needed:.0f} pixels, and the panel has {WIDTH}",
+            f"needs about {needed:.0f} pixels, and {_room(room)}",
             "show fewer columns, or an accordion with a list for each row",
         )
 
 
-def _changed(at: str, given: str, cleaned: str) -> Iterator[Remark]:
+def _room(room: int) -> str:
+    return f"the {'panel' if room == WIDTH else 'accordion'} has {room}"
+
+
+def _block_around(gone: Made, made: Iterable[Made], reply: Reply) -> int | None:
+    """Where the block is that an element would have been in; None: that is not on the card, too."""
+    for one in made:
+        if isinstance(one.part, Block) and gone.path.startswith(f"{one.path}."):
+            # A block that was shortened or taken apart is another object.
+            alike = [(block.name, block.icon) for block in reply.blocks]
+            exact = [at for at, block in enumerate(reply.blocks) if block is one.part]
+            wanted = (one.part.name, one.part.icon)
+            return next(iter(exact), alike.index(wanted) if wanted in alike else None)
+    return None
+
+
+def _gone(at: str, ones: Iterable[Made]) -> Iterator[Remark]:
+    """What nothing was left of, so that it has no place of its own on the card."""
+    for one in ones:
+        for before, after in one.changes:
+            yield from _changed(at, before, after, f"{one.path}, which is not on the card")
+
+
+def _changed(at: str, given: str, cleaned: str, what: str) -> Iterator[Remark]:
     before, after = _parsed(given).found, _parsed(cleaned).found
     if Counter(before) - Counter(after):
         lines = difflib.unified_diff(before, after, lineterm="", n=1)
         yield Remark(
             "html-changed",
             at,
-            "sanitising took something out of the markup",
+            f"sanitising took something out of {what}",
             "leave it out, or set trusted = true where the template's own markup needs it",
             tuple(lines)[2:],
         )
@@ -386,11 +427,9 @@ def _panels(tables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def _elements(at: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The elements in a block, and those in its accordions."""
+    """The elements in a block, or in an accordion."""
     for index, element in _tables(table.get("data")):
-        place = f"{at}/data/{index}"
-        yield place, element
-        yield from _elements(place, element)
+        yield f"{at}/data/{index}", element
 
 
 def _tables(given: object) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -398,6 +437,12 @@ def _tables(given: object) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for at, item in enumerate(given if isinstance(given, list) else ()):
         if isinstance(item, Mapping):
             yield at, item
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _within(host: str, own: str) -> bool:

@@ -20,6 +20,11 @@ from schemas.wire import candidates
 CANDIDATE = "candidate"
 #: where a link of the probe leads; reserved for examples
 _PAGE = "https://example.com/"
+# What is drawn at all has the right type, too.
+_HTML = 'html_type = "html"'
+_ACCORDION = 'accordion_type = "accordion"'
+#: what stands in place of a candidate after the last
+_END = "nothing: that was the last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,21 @@ def probe_reply(wanted: str, received: Iterable[str]) -> dict[str, Any]:
         rows += [("Candidate", name) for name in names]
         return _reply(rows)
     at = names.index(wanted) + 1
+    left = names[at:]
+    others = (name for name in left if _kind(name) != _kind(wanted))
     rows += [
         ("Candidate", f"{chosen.name}, {at} of {len(names)}"),
         ("It is right if", chosen.sign),
         ("Then write under [wire]", chosen.wire),
-        ("If not, try", names[at] if at < len(names) else "nothing: that was the last"),
+        ("And then try", next(others, _END)),
+        ("If not, try", next(iter(left), _END)),
     ]
     return _reply(rows, chosen.element, chosen.link)
+
+
+def _kind(name: str) -> str:
+    """What a candidate is of: html, accordion or link."""
+    return name.partition(".")[0]
 
 
 def _reply(
@@ -90,14 +103,14 @@ def _html() -> Iterator[Candidate]:
     yield Candidate(
         name="html.all",
         sign='the block "The candidate" shows bold words, and says where from',
-        wire='html_content = "the name it says"',
+        wire=f'{_HTML}\nhtml_content = "the name it says"',
         element={"type": "html", **{name: markup(name) for name in names}},
     )
     for name in names:
         yield Candidate(
             name=f"html.{name}",
             sign='the block "The candidate" shows bold words',
-            wire=f'html_content = "{name}"',
+            wire=f'{_HTML}\nhtml_content = "{name}"',
             element={"type": "html", name: markup(name)},
         )
 
@@ -110,7 +123,8 @@ def _accordion() -> Iterator[Candidate]:
     yield Candidate(
         name="accordion.all",
         sign='"The candidate" has a title that says where from, and opens to say the same',
-        wire='accordion_title = "the name it says"\naccordion_data = "the name inside"',
+        wire=f'{_ACCORDION}\naccordion_title = "the name it says"\n'
+        'accordion_data = "the name inside"',
         element={
             "type": "accordion",
             **{name: inside(name) for name in data},
@@ -121,7 +135,7 @@ def _accordion() -> Iterator[Candidate]:
         yield Candidate(
             name=f"accordion.{title}.{name}",
             sign='"The candidate" has a title, and opens',
-            wire=f'accordion_title = "{title}"\naccordion_data = "{name}"',
+            wire=f'{_ACCORDION}\naccordion_title = "{title}"\naccordion_data = "{name}"',
             element={"type": "accordion", title: f"A title from {title}", name: inside(name)},
         )
 

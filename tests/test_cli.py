@@ -11,6 +11,7 @@ from werkzeug.serving import make_server
 
 from imbox_plugin import cli
 from imbox_plugin.app import create_app
+from schemas.probe import all_candidates
 from tests.demo import ENVIRON, ROOT
 from tests.toml_text import toml_text
 
@@ -72,6 +73,24 @@ def test_lookup_says_what_sanitising_took_from_a_note_and_where(run):
     assert result.exit_code == 1
     assert "/blocks/1/data/0/html: sanitising took something out" in result.output
     assert "-<p onclick='alert(1)' style='color:red'>" in result.output
+
+
+@pytest.mark.parametrize("number", range(1001, 1009))
+def test_every_table_of_the_demo_fits(run, number):
+    result = run(cli.lookup, "--external-id", f"K{number}")
+
+    assert "found, asked by external_id" in result.output
+    assert "[wide-table]" not in result.output
+
+
+def test_what_the_probe_has_to_paste_settles_every_undocumented_name(run, demo, tmp_path):
+    settled = shutil.copytree(demo.parent, tmp_path / "demo") / demo.name
+    right = ("html.html", "accordion.name.data", "link.text.url")
+    pasted = [one.wire for one in all_candidates() if one.name in right]
+    with settled.open("a", encoding="utf-8") as file:
+        file.write("\n".join(["[wire]", *pasted]))
+
+    assert run(cli.check, "--strict", IMBOX_SETTINGS=str(settled)).exit_code == 0
 
 
 def test_check_tells_every_mistake_and_fails(run, tmp_path):

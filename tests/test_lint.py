@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imbox_plugin.html import Sanitizer, witnessed
+from imbox_plugin.html import Sanitizer, tell, witnessed
 from imbox_plugin.icons import Icons
-from imbox_plugin.lint import Linter, declared_hosts, pointer, width
+from imbox_plugin.lint import WIDTH_INSIDE, Linter, declared_hosts, pointer, width
 from imbox_plugin.model import (
     AccordionElement,
     Block,
@@ -22,6 +22,7 @@ from imbox_plugin.model import (
 )
 from imbox_plugin.settings import LINT_RULES, Problem
 from schemas.wire import WireNames, uncertain_names
+from tests.cards import EXTERNAL_ID, composer, found
 from tests.demo import ROOT
 
 ICONS = Icons()
@@ -135,6 +136,29 @@ def test_a_table_is_as_wide_as_its_longest_words():
     assert said(linter().card(card(fits, word))) == [("wide-table", "/blocks/0/data/1")]
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f"])
+def test_an_amount_stays_on_one_line(space):
+    amount = f"1{space}476,00{space}kr"
+    columns = ("Order", "Status", "Total", "Paid")
+    table = TableElement(columns, (("261031-1", "Delivered", amount, amount),))
+    apart = TableElement(columns, (("261031-1", "Delivered", "1 476,00 kr", "1 476,00 kr"),))
+
+    assert said(linter().card(card(apart, table))) == [("wide-table", "/blocks/0/data/1")]
+
+
+def test_a_space_is_as_wide_where_it_does_not_break():
+    assert width("1\u00a0476") == width("1 476")
+
+
+def test_an_accordion_has_less_room_than_the_panel():
+    table = TableElement(("Order", "Total"), (("2610311", "a" * 19),))
+    reply = card(table, AccordionElement("Order 2610311", (table,)))
+    [remark] = linter().card(reply)
+
+    assert (remark.rule, remark.pointer) == ("wide-table", "/blocks/0/data/1/data/0")
+    assert f"the accordion has {WIDTH_INSIDE}" in remark.message
+
+
 def test_a_link_to_a_host_that_came_with_the_data_is_named():
     html = HtmlElement(
         '<a href="https://evil.example/x">pay</a><a href="mailto:a@example.com">m</a>'
@@ -159,10 +183,17 @@ def test_a_host_that_only_looks_alike_is_not(own):
     assert len(linter(hosts=frozenset({own})).card(card(html))) == 1
 
 
+def made(markup, path="panels.default.blocks[0].data[0]"):
+    """An html element as the composer makes it."""
+    element = HtmlElement(Sanitizer().clean(markup))
+    tell(path, element)
+    return element
+
+
 def cleaned(markup):
-    with witnessed() as changes:
-        element = HtmlElement(Sanitizer().clean(markup))
-    return linter().card(card(element), changes)
+    with witnessed() as witness:
+        element = made(markup)
+    return linter().card(card(element), witness.made)
 
 
 def test_markup_that_lost_something_shows_the_difference():
@@ -189,21 +220,105 @@ def test_markup_that_was_only_written_in_another_way_is_fine(markup):
 
 
 def test_a_change_is_told_at_the_element_that_holds_it():
-    with witnessed() as changes:
-        bad = HtmlElement(Sanitizer().clean("<p style='x'>one</p>"))
-        good = HtmlElement(Sanitizer().clean("<p>two</p>"))
+    with witnessed() as witness:
+        bad, good = made("<p style='x'>one</p>"), made("<p>two</p>")
 
-    assert said(linter().card(card(good, bad), changes)) == [
+    assert said(linter().card(card(good, bad), witness.made)) == [
         ("html-changed", "/blocks/0/data/1/html")
     ]
 
 
-def test_nothing_is_witnessed_outside():
-    with witnessed() as changes:
-        pass
-    Sanitizer().clean("<script>x</script>")
+def test_of_two_elements_that_look_alike_the_one_that_was_changed_is_told():
+    with witnessed() as witness:
+        good, bad = made("<p>one</p>"), made("<p style='x'>one</p>")
 
-    assert changes == []
+    assert good == bad
+    assert said(linter().card(card(good, bad), witness.made)) == [
+        ("html-changed", "/blocks/0/data/1/html")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "place"),
+    [
+        (("Customer", "Notes"), "/blocks/1"),
+        (("Notes", "Customer", "Notes"), "/blocks/2"),
+        (("Customer",), "/blocks"),
+    ],
+)
+def test_markup_that_nothing_was_left_of_is_told_at_its_block(blocks, place):
+    row = ListElement((Row("City", "Ystad"),))
+    reply = Reply(blocks=tuple(Block(name, "notes", (row,)) for name in blocks))
+    with witnessed() as witness:
+        Sanitizer().clean("<form><input name='q'></form>")
+        tell("panels.default.blocks[1].data[0]", None)
+        if blocks[-1] == "Notes":
+            tell("panels.default.blocks[1]", reply.blocks[-1])
+    [remark] = linter().card(reply, witness.made)
+
+    assert (remark.rule, remark.pointer) == ("html-changed", place)
+    assert "panels.default.blocks[1].data[0], which is not on the card" in remark.message
+    assert "-<form>" in remark.detail
+
+
+LAYOUT = """
+[[blocks]]
+name = "Customer"
+data = [{ type = "list", rows = [{ label = "City", text = "Ystad" }] }]
+[[blocks]]
+name = "Notes"
+data = [
+    { type = "html", html = "{{ contact.note | sanitize }}" },
+    { type = "html", html = "<p>one</p>" },
+    { type = "html", html = "<form><input name='q'></form>" },
+    { type = "html", html = "<p>{{ contact.note | sanitize }}two</p>" },
+    { type = "html", html = "{{ contact.note | sanitize }}{{ 1 // contact.zero }}" },
+    { type = "html", html = "<p>three</p>" },
+    { type = "accordion", title = "More", data = [
+        { type = "html", html = "<p style='color: red'>one</p>" },
+    ] },
+]
+[[blocks]]
+name = "Gone"
+data = [{ type = "html", html = "<svg></svg>" }]
+"""
+
+
+def looked_at(tmp_path, layout, **limits):
+    """What is said about sanitising, of a card that was made by a layout."""
+    contact = found(details={"note": "<script>alert(1)</script>", "zero": 0})
+    with witnessed() as witness:
+        reply = composer(tmp_path, layout, **limits).compose(EXTERNAL_ID, [contact], None)
+    return [
+        (remark.pointer, remark.detail[-1])
+        for remark in linter().card(reply, witness.made)
+        if remark.rule == "html-changed"
+    ]
+
+
+def test_each_change_is_told_once_where_it_was_made(tmp_path):
+    assert looked_at(tmp_path, LAYOUT) == [
+        ("/blocks/2/data/1/html", "-alert(1)"),
+        ("/blocks/2/data/3/data/0/html", " one"),
+        ("/blocks/2", "-alert(1)"),
+        ("/blocks/2", "-<input name='q'>"),
+        ("/blocks/2", "-alert(1)"),
+        ("/blocks", "-<svg>"),
+    ]
+
+
+def test_of_a_card_in_documented_shapes_what_was_removed_whole_is_told(tmp_path):
+    told = looked_at(tmp_path, LAYOUT, documented=True)
+
+    assert ("/blocks/2", "-<input name='q'>") in told
+
+
+def test_nothing_is_witnessed_outside():
+    with witnessed() as witness:
+        pass
+    made("<script>x</script>")
+
+    assert (witness.made, witness.heard) == ([], [])
 
 
 def test_names_that_nobody_confirmed_are_told_once_where_they_are_first_used():
@@ -217,6 +332,13 @@ def test_names_that_nobody_confirmed_are_told_once_where_they_are_first_used():
     ]
     assert "html_content" in remarks[0].message
     assert "html_type" not in remarks[0].message
+
+
+def test_names_are_listed_as_in_a_sentence():
+    told = [remark.message for remark in linter(confirmed=frozenset()).card(TIDY)]
+
+    assert told[0] == "what ImBox calls html_type and html_content is not documented"
+    assert "accordion_type, accordion_title and accordion_data" in told[1]
 
 
 def test_every_undocumented_name_of_a_reply_is_told():
@@ -236,12 +358,12 @@ def test_a_rule_that_is_not_wanted_is_silent():
 
 @given(st.text(max_size=40), st.text(max_size=400), st.text(max_size=200))
 def test_no_card_is_too_odd_for_the_linter(label, text, markup):
-    with witnessed() as changes:
-        html = HtmlElement(Sanitizer().clean(markup))
+    with witnessed() as witness:
+        html = made(markup)
     table = TableElement((label,), ((text,),))
     reply = card(ListElement((Row(label, text),)), table, html, name=label, icon=label)
 
-    assert {remark.rule for remark in linter().card(reply, changes)} <= set(LINT_RULES)
+    assert {remark.rule for remark in linter().card(reply, witness.made)} <= set(LINT_RULES)
 
 
 def block(**own):

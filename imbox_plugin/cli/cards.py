@@ -60,14 +60,14 @@ def lookup(name: str | None, *, strict: bool, **asked: str | None) -> None:
     except ValidationError as error:
         reasons = [f"{name}: {' '.join(texts)}" for name, texts in error.messages_dict.items()]
         raise click.ClickException("; ".join(reasons)) from None
-    with witnessed() as changes:
+    with witnessed() as witness:
         answer = service.panels[name].answer(question)
     for line in filter(None, (answer.reply.contact_name, _link(answer.reply))):
         click.secho(line, bold=True)
     Console(highlight=False).print(card(answer.reply))
     for finding in answer.findings:
         click.echo(f"{finding.source}: {_told(finding)}")
-    remarks = service.linter.card(answer.reply, changes)
+    remarks = service.linter.card(answer.reply, witness.made)
     print_remarks(remarks)
     if strict and remarks:
         raise click.exceptions.Exit(1)

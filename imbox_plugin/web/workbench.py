@@ -57,7 +57,7 @@ _FRAME_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 #: SHA-256 of the demo's settings, whose people are invented; a change of them changes it, too
-DEMO = "14e3c8933765e640fa11a8779abf1e6f4243695caf84045a449e198903475523"
+DEMO = "fc171378d0fdbd46c31ae5f56fc2d74c6eb2075164ee3534c52f89c2e194eb8d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +158,11 @@ class Workbench:
         except ValidationError as error:
             detail = "A parameter is missing or wrong; ImBox would get this answer, too."
             raise Refusal(HTTPStatus.BAD_REQUEST, detail, error.messages_dict) from None
-        with witnessed() as changes:
+        with witnessed() as witness:
             answer = self._service.panels[panel].answer(lookup)
         spent = time.perf_counter() - began
         document = self._service.reply_schema.dump(answer.reply)
-        remarks = self._service.linter.card(answer.reply, changes)
+        remarks = self._service.linter.card(answer.reply, witness.made)
         recording = asked.get("recording")
         differs = self._difference(recording, document) if isinstance(recording, str) else None
         return json_response(

@@ -15,9 +15,9 @@ def rows(reply):
     return {row["label"]: row["text"] for row in reply["blocks"][0]["data"][0]["rows"]}
 
 
-def followed(reply):
+def followed(reply, said="If not, try"):
     """Every candidate that is met by doing what the replies say."""
-    while (following := rows(reply)["If not, try"]) in CANDIDATES:
+    while (following := rows(reply)[said]) in CANDIDATES:
         yield following
         reply = probe_reply(following, [])
 
@@ -27,6 +27,21 @@ def test_following_the_instructions_tries_every_candidate_once():
 
     assert f"candidate to {first}," in rows(probe_reply("", []))["What to do"]
     assert [*followed(probe_reply(first, []))] == others
+
+
+@pytest.mark.parametrize("right", ["html.all", "html.content"])
+def test_what_is_right_leads_to_what_is_still_to_be_found_out(right):
+    following = followed(probe_reply(right, []), "And then try")
+
+    assert [*following] == ["accordion.all", "link.all"]
+
+
+@pytest.mark.parametrize("kind", ["html", "accordion", "link"])
+def test_the_lines_to_paste_settle_every_name_of_their_kind(kind):
+    every = {name for name in uncertain_names() if name.startswith(f"{kind}_")}
+    pasted = [tomllib.loads(one.wire) for one in all_candidates() if one.name.startswith(kind)]
+
+    assert all(set(lines) == every for lines in pasted)
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
@@ -45,6 +60,7 @@ def test_the_lines_to_paste_are_settings_that_give_what_was_tried(name):
     candidate = CANDIDATES[name]
     wire = WireNames(**WireSchema().load(tomllib.loads(candidate.wire)))
     tried = candidate.element or candidate.link
+    types = {"html": wire.html_type, "accordion": wire.accordion_type, "link": None}
     kind = name.partition(".")[0]
     named = {
         "html": {wire.html_content},
@@ -53,6 +69,7 @@ def test_the_lines_to_paste_are_settings_that_give_what_was_tried(name):
     }
 
     assert set(tried) - {"type"} == named[kind]
+    assert tried.get("type") == types[kind]
 
 
 @pytest.mark.parametrize("kind", ["html", "accordion", "link"])

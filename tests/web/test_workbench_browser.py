@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from imbox_plugin.lint import WIDTH
+from imbox_plugin.lint import WIDTH, WIDTH_INSIDE
 from tests.benches import BENCH_KEY, KEY, Bench
 from tests.browser import chromium, served, visits
 
@@ -123,6 +125,13 @@ def test_an_accordion_opens_and_html_in_it_is_as_high_as_it_has_to_be(page):
     expect(frame).to_have_css("height", "63px")
 
 
+def test_an_accordion_has_the_room_that_the_linter_reckons_with(page):
+    look(page)
+    page.get_by_text("Order 7").first.click()
+
+    assert card(page).locator("details dl").bounding_box()["width"] == WIDTH_INSIDE
+
+
 def test_the_view_is_asked_at_once(page):
     look(page, "trusted")
     page.get_by_role("radio", name="Chat").check(force=True)
@@ -165,6 +174,18 @@ def test_what_came_with_wrong_parameters_is_at_the_field_and_in_words(page):
     page.get_by_label("E-mail").fill("")
     page.get_by_role("button", name="Show the card").click()
     expect(page.get_by_label("E-mail")).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_a_remark_about_a_whole_block_is_marked_at_its_title(visit, tmp_path):
+    emptied = [{"type": "html", "html": "<form></form>"}, {"type": "html", "html": "<p>Left</p>"}]
+    block = {"name": "Note", "icon": "notes", "data": emptied}
+    panels = {"default": {"keys": [{"id": "t", "secret": KEY}], "blocks": [block]}}
+    with served(Bench(tmp_path, panels=panels).app) as port:
+        page = visit(f"http://127.0.0.1:{port}/workbench")
+        page.get_by_label("External id").fill("C-1001")
+        page.get_by_role("button", name="Show the card").click()
+
+        expect(card(page).locator("h3 .mark")).to_have_attribute("title", re.compile("not on the"))
 
 
 def test_what_a_remark_is_about_is_shown_on_the_card_and_in_the_reply(page):

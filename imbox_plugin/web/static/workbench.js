@@ -206,6 +206,8 @@ function draw(card, { reply, names, icons, remarks: said }) {
     title.append(icon(icons[block.icon]), make("span", "", block.name));
     marked(title, `/blocks/${at}/name`);
     marked(title, `/blocks/${at}/icon`);
+    const own = said.filter((one) => one.pointer === `/blocks/${at}`);
+    if (own.length) title.append(mark(own));
     section.append(title);
     block.data.forEach((one, index) => {
       section.append(marked(element(one, names), `/blocks/${at}/data/${index}`));
