@@ -31,6 +31,13 @@ _log = logging.getLogger(__name__)
 _KEPT = frozenset({Outcome.FOUND, Outcome.AMBIGUOUS, Outcome.UNKNOWN})
 _STAND_IN = frozenset({Outcome.FOUND, Outcome.AMBIGUOUS})
 
+#: seconds that an answer which shows nobody, or cannot be kept, keeps out what was asked before it
+#: and is answered after it: no setting gives a source longer for a question
+_OUTLASTS = 60.0
+
+#: kept in the place of an answer that is not
+_NOTHING = b""
+
 #: seconds from one clearing of what is too old to be shown to the next
 _SWEEP = 60.0
 
@@ -39,8 +46,9 @@ _SWEEP = 60.0
 class Kept:
     """One answer in a store."""
 
+    #: empty: only that there is none to show any more
     content: bytes
-    #: when the source said so, on the clock of the store
+    #: when the source was asked, on the clock of the store
     since: float
 
 
@@ -63,7 +71,10 @@ class Store(Protocol):
         """Begin to look; what is returned waits for the page, and never raises."""
 
     def keep(self, name: str, kept: Kept, seconds: float, generation: Hashable) -> None:
-        """Keep an answer, unless there was a purge since that generation; never raises."""
+        """Keep an answer in the place of what is there; never raises.
+
+        Not if there was a purge since that generation, or what is there was asked for later.
+        """
 
 
 class Purges:
@@ -146,7 +157,7 @@ class Memory:
         return lambda: page
 
     def keep(self, name: str, kept: Kept, seconds: float, generation: Hashable) -> None:
-        """Keep an answer for so long, unless there was a purge since that generation.
+        """Keep an answer for so long, unless there was a purge, or what is there is newer.
 
         A purge that comes in the midst of this finds the answer under the generation before it.
         """
@@ -155,6 +166,8 @@ class Memory:
         now = self.now()
         with self._lock:
             if generation != self._generation:
+                return
+            if name in self._kept and self._kept[name][0].since > kept.since:
                 return
             self._kept[name] = (kept, now + seconds)
             self._kept.move_to_end(name)
@@ -265,24 +278,33 @@ class Cache:
         return self._life.ttl if outcome is Outcome.FOUND else self._life.negative_ttl
 
     def _keep(self, recalled: Recollection, finding: Finding, since: float) -> None:
+        """Keep an answer, or nothing in its place: what the source said before is over anyway."""
+        if recalled.generation is None or finding.outcome not in _KEPT:
+            return
         seconds = self._ttl(finding.outcome)
         if finding.outcome in _STAND_IN:
             seconds = max(seconds, self._life.stale_if_error)
-        if recalled.generation is None or seconds <= 0:
-            return
+        content = self._packed(finding) if seconds > 0 else _NOTHING
+        if finding.outcome is not Outcome.FOUND or content == _NOTHING:
+            seconds = max(seconds, self._store.now() - since + _OUTLASTS)
+        self._store.keep(recalled.name, Kept(content, since), seconds, recalled.generation)
+
+    def _packed(self, finding: Finding) -> bytes:
+        """An answer as it is kept; nothing, if it cannot be."""
         try:
-            content = dumps(_content(finding))
+            return dumps(_content(finding))
         except TypeError as error:
             if not self._is_told:
                 self._is_told = True
                 _log.warning("source %s: answers are not cached: %s", finding.source, error)
-            return
-        self._store.keep(recalled.name, Kept(content, since), seconds, recalled.generation)
+            return _NOTHING
 
     def _finding(
         self, kept: Kept, lookup: Lookup, empty: Finding, region: str | None
     ) -> Finding | None:
         """An answer that was kept, verified as if the source had given it now."""
+        if kept.content == _NOTHING:
+            return None
         age = max(0.0, self._store.now() - kept.since)
         try:
             finding = _read(kept.content, empty)

@@ -1,6 +1,7 @@
 """Answers are shown again for a while, equal questions asked once, and a purge forgets all."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from threading import Event
@@ -344,6 +345,63 @@ def test_that_several_share_a_phone_keeps_them_unshown_while_the_source_fails(ca
     finding = failing(cached, clock, by(phone="+46701740605"), 60, ANNA, BO)
 
     assert (finding.outcome, finding.count, finding.is_stale) == (Outcome.AMBIGUOUS, 2, True)
+
+
+GONE = {
+    "denied": (),
+    "no value to be stored": (replace(ANNA, details={"photo": object()}),),
+}
+
+
+@pytest.mark.parametrize("people", GONE.values(), ids=GONE)
+def test_what_a_source_said_before_is_over_when_it_has_said_something_else(cached, clock, people):
+    shop = Shop(ANNA)
+    directory = cached(shop, life=CacheTable(ttl=1, negative_ttl=0, stale_if_error=60))
+    directory.find(by(external_id="K1"))
+    clock.go_on(2)
+    shop.people = people
+    directory.find(by(external_id="K1"))
+    shop.error = SourceError("down")
+    clock.go_on(2)
+
+    assert only(directory.find(by(external_id="K1"))).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("negative_ttl", [0, 10])
+def test_an_answer_from_before_a_denial_does_not_undo_it(purges, clock, negative_ttl):
+    """As of a question that was given up, so that another was put, and is answered first."""
+    store = Memory(purges, 10, clock)
+    life = CacheTable(negative_ttl=negative_ttl)
+    names = Seal(["a secret key for the tests only"], "cache")
+    shop = Shop(ANNA)
+    early, later = (
+        Directory(
+            [shop],
+            time_limit=HANGS,
+            caches={"shop": Cache(store, life, names, "shop", alone=True)},
+        )
+        for _ in range(2)
+    )
+    hanging = shop.gate
+    hanging.clear()
+    with ThreadPoolExecutor(1) as asker:
+        before = asker.submit(early.find, by(external_id="K1"))
+        until_all_wait(early, 1)
+        clock.go_on(1)
+        shop.gate, shop.people = Event(), ()
+        shop.gate.set()
+        denied = only(later.find(by(external_id="K1")))
+        clock.go_on(11)
+        shop.error = SourceError("down")
+        later.find(by(external_id="K1"))
+        shop.error = None
+        hanging.set()
+        found = only(before.result())
+    shop.error = SourceError("down")
+    after = only(later.find(by(external_id="K1")))
+
+    assert (found.outcome, denied.outcome) == (Outcome.FOUND, Outcome.UNKNOWN)
+    assert after.outcome is Outcome.FAILED
 
 
 def test_a_source_that_hangs_or_is_left_alone_shows_what_it_said_before(cached, clock):
