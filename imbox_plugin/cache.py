@@ -35,6 +35,12 @@ _STAND_IN = frozenset({Outcome.FOUND, Outcome.AMBIGUOUS})
 #: and is answered after it: no setting gives a source longer for a question
 _OUTLASTS = 60.0
 
+#: bytes of one answer at most, and of all that a process keeps of one source; beside its content
+#: an entry takes some bytes for its name and its place
+_ANSWER = 256_000
+_ALL = 32_000_000
+_ENTRY = 400
+
 #: kept in the place of an answer that is not
 _NOTHING = b""
 
@@ -123,6 +129,8 @@ class Purges:
 class Memory:
     """Keeps the answers of one source in this process, those that were shown last.
 
+    It holds 32 MB at most, whatever their number.
+
     Args:
         purges: after which it is empty.
         entries: answers at most.
@@ -137,6 +145,7 @@ class Memory:
         self._lock = Lock()
         self._generation: Hashable | None = None
         self._kept: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
+        self._bytes = 0
         self._swept = now()
 
     def __len__(self) -> int:
@@ -149,7 +158,7 @@ class Memory:
             self._turn(generation)
             kept, until = self._kept.get(name, (None, 0.0))
             if kept and until <= self.now():
-                del self._kept[name]
+                self._drop(name)
                 kept = None
             elif kept:
                 self._kept.move_to_end(name)
@@ -167,21 +176,28 @@ class Memory:
         with self._lock:
             if generation != self._generation:
                 return
-            if name in self._kept and self._kept[name][0].since > kept.since:
-                return
+            if name in self._kept:
+                if self._kept[name][0].since > kept.since:
+                    return
+                self._drop(name)
             self._kept[name] = (kept, now + seconds)
-            self._kept.move_to_end(name)
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._bytes += _ENTRY + len(kept.content)
+            while len(self._kept) > self._most or self._bytes > _ALL:
+                self._drop(next(iter(self._kept)))
             if now - self._swept >= _SWEEP:
                 self._swept = now
                 for old in [one for one, (_, until) in self._kept.items() if until <= now]:
-                    del self._kept[old]
+                    self._drop(old)
+
+    def _drop(self, name: str) -> None:
+        kept, _ = self._kept.pop(name)
+        self._bytes -= _ENTRY + len(kept.content)
 
     def _turn(self, generation: Hashable | None) -> None:
         """Forget everything when there was a purge since the last look."""
         if generation != self._generation or generation is None:
             self._kept.clear()
+            self._bytes = 0
             self._generation = generation
 
 
@@ -292,12 +308,18 @@ class Cache:
     def _packed(self, finding: Finding) -> bytes:
         """An answer as it is kept; nothing, if it cannot be."""
         try:
-            return dumps(_content(finding))
+            content = dumps(_content(finding))
         except TypeError as error:
-            if not self._is_told:
-                self._is_told = True
-                _log.warning("source %s: answers are not cached: %s", finding.source, error)
-            return _NOTHING
+            fault = f"answers are not cached: {error}"
+        else:
+            if len(content) <= _ANSWER:
+                return content
+            most = _ANSWER // 1000
+            fault = f"answers of more than {most} KB are not cached; let it give less of a person"
+        if not self._is_told:
+            self._is_told = True
+            _log.warning("source %s: %s", finding.source, fault)
+        return _NOTHING
 
     def _finding(
         self, kept: Kept, lookup: Lookup, empty: Finding, region: str | None

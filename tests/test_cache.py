@@ -275,6 +275,55 @@ def test_what_was_shown_last_is_kept_when_there_is_no_more_room(cached):
     assert shop.asked == ["K0", "K1", "K2", "K1"]
 
 
+def test_an_answer_that_is_too_large_is_shown_and_not_kept(cached, caplog):
+    shop = Shop(Contact(external_id="K1", details={"orders": "x" * 256_000}))
+    directory = cached(shop)
+    for _ in range(2):
+        assert only(directory.find(by(external_id="K1"))).outcome is Outcome.FOUND
+
+    assert len(shop.asked) == 2
+    assert caplog.text.count("source shop: answers of more than 256 KB are not cached") == 1
+
+
+def filled(store, clock, numbers, size=1_000_000):
+    """The store with answers of this size, by the names of these numbers."""
+    generation = store.read("")().generation
+    for number in numbers:
+        store.keep(str(number), Kept(b"x" * size, clock()), 60, generation)
+    return store
+
+
+def names(store, numbers):
+    return [number for number in numbers if store.read(str(number))().kept]
+
+
+def test_many_large_answers_are_not_kept_beyond_a_limit_of_bytes(purges, clock):
+    store = filled(Memory(purges, 1000, clock), clock, range(31))
+    store.read("0")
+    filled(store, clock, range(31, 40))
+
+    assert names(store, range(40)) == [0, *range(10, 40)]
+
+
+def test_many_small_answers_count_with_what_they_take_beside_their_content(purges, clock):
+    store = filled(Memory(purges, 100_000, clock), clock, range(100_000), 1)
+
+    assert len(store) == 79_800
+
+
+def test_what_is_not_there_any_more_takes_no_room(purges, clock):
+    """Replaced, purged, or too old, found so by a look or by the next answer."""
+    store = filled(Memory(purges, 1000, clock), clock, [0] * 100)
+    purges.purge("all")
+    filled(store, clock, range(20))
+    clock.go_on(60)
+    names(store, range(5))
+    filled(store, clock, [20])
+    filled(store, clock, range(21, 51))
+
+    assert names(store, range(60)) == [*range(20, 51)]
+
+
 def test_what_nobody_asks_for_any_more_is_not_kept_beyond_its_time(purges, clock):
     store = Memory(purges, 10, clock)
     shop = Shop(ANNA, BO)
@@ -350,6 +399,7 @@ def test_that_several_share_a_phone_keeps_them_unshown_while_the_source_fails(ca
 GONE = {
     "denied": (),
     "no value to be stored": (replace(ANNA, details={"photo": object()}),),
+    "too large": (replace(ANNA, details={"orders": "x" * 256_000}),),
 }
 
 

@@ -222,6 +222,14 @@ def test_a_denial_that_took_long_is_one_all_the_same(part, store):
     until(lambda: client.get(entry) != before)
 
 
+def test_an_answer_too_large_to_be_kept_is_not_in_redis(part, store):
+    _, client = part
+    large = Contact(external_id="K1", details={"orders": "x" * 256_000})
+    asked_and_kept(part, Shop(large), store(), by(external_id="K1"))
+
+    assert client.strlen(entries(part)[0]) < 1000
+
+
 def test_what_was_asked_for_later_stays_whichever_answer_comes_first(part, store):
     asking = store()
     generation = asking.read("name")().generation
