@@ -31,6 +31,19 @@ _log = logging.getLogger(__name__)
 _KEPT = frozenset({Outcome.FOUND, Outcome.AMBIGUOUS, Outcome.UNKNOWN})
 _STAND_IN = frozenset({Outcome.FOUND, Outcome.AMBIGUOUS})
 
+#: seconds that an answer which shows nobody, or cannot be kept, keeps out what was asked before it
+#: and is answered after it: no setting gives a source longer for a question
+_OUTLASTS = 60.0
+
+#: bytes of one answer at most, and of all that a process keeps of one source; beside its content
+#: an entry takes some bytes for its name and its place
+_ANSWER = 256_000
+_ALL = 32_000_000
+_ENTRY = 400
+
+#: kept in the place of an answer that is not
+_NOTHING = b""
+
 #: seconds from one clearing of what is too old to be shown to the next
 _SWEEP = 60.0
 
@@ -39,8 +52,9 @@ _SWEEP = 60.0
 class Kept:
     """One answer in a store."""
 
+    #: empty: only that there is none to show any more
     content: bytes
-    #: when the source said so, on the clock of the store
+    #: when the source was asked, on the clock of the store
     since: float
 
 
@@ -63,7 +77,10 @@ class Store(Protocol):
         """Begin to look; what is returned waits for the page, and never raises."""
 
     def keep(self, name: str, kept: Kept, seconds: float, generation: Hashable) -> None:
-        """Keep an answer, unless there was a purge since that generation; never raises."""
+        """Keep an answer in the place of what is there; never raises.
+
+        Not if there was a purge since that generation, or what is there was asked for later.
+        """
 
 
 class Purges:
@@ -112,6 +129,8 @@ class Purges:
 class Memory:
     """Keeps the answers of one source in this process, those that were shown last.
 
+    It holds 32 MB at most, whatever their number.
+
     Args:
         purges: after which it is empty.
         entries: answers at most.
@@ -126,6 +145,7 @@ class Memory:
         self._lock = Lock()
         self._generation: Hashable | None = None
         self._kept: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
+        self._bytes = 0
         self._swept = now()
 
     def __len__(self) -> int:
@@ -138,7 +158,7 @@ class Memory:
             self._turn(generation)
             kept, until = self._kept.get(name, (None, 0.0))
             if kept and until <= self.now():
-                del self._kept[name]
+                self._drop(name)
                 kept = None
             elif kept:
                 self._kept.move_to_end(name)
@@ -146,7 +166,7 @@ class Memory:
         return lambda: page
 
     def keep(self, name: str, kept: Kept, seconds: float, generation: Hashable) -> None:
-        """Keep an answer for so long, unless there was a purge since that generation.
+        """Keep an answer for so long, unless there was a purge, or what is there is newer.
 
         A purge that comes in the midst of this finds the answer under the generation before it.
         """
@@ -156,19 +176,28 @@ class Memory:
         with self._lock:
             if generation != self._generation:
                 return
+            if name in self._kept:
+                if self._kept[name][0].since > kept.since:
+                    return
+                self._drop(name)
             self._kept[name] = (kept, now + seconds)
-            self._kept.move_to_end(name)
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._bytes += _ENTRY + len(kept.content)
+            while len(self._kept) > self._most or self._bytes > _ALL:
+                self._drop(next(iter(self._kept)))
             if now - self._swept >= _SWEEP:
                 self._swept = now
                 for old in [one for one, (_, until) in self._kept.items() if until <= now]:
-                    del self._kept[old]
+                    self._drop(old)
+
+    def _drop(self, name: str) -> None:
+        kept, _ = self._kept.pop(name)
+        self._bytes -= _ENTRY + len(kept.content)
 
     def _turn(self, generation: Hashable | None) -> None:
         """Forget everything when there was a purge since the last look."""
         if generation != self._generation or generation is None:
             self._kept.clear()
+            self._bytes = 0
             self._generation = generation
 
 
@@ -265,24 +294,39 @@ class Cache:
         return self._life.ttl if outcome is Outcome.FOUND else self._life.negative_ttl
 
     def _keep(self, recalled: Recollection, finding: Finding, since: float) -> None:
+        """Keep an answer, or nothing in its place: what the source said before is over anyway."""
+        if recalled.generation is None or finding.outcome not in _KEPT:
+            return
         seconds = self._ttl(finding.outcome)
         if finding.outcome in _STAND_IN:
             seconds = max(seconds, self._life.stale_if_error)
-        if recalled.generation is None or seconds <= 0:
-            return
+        content = self._packed(finding) if seconds > 0 else _NOTHING
+        if finding.outcome is not Outcome.FOUND or content == _NOTHING:
+            seconds = max(seconds, self._store.now() - since + _OUTLASTS)
+        self._store.keep(recalled.name, Kept(content, since), seconds, recalled.generation)
+
+    def _packed(self, finding: Finding) -> bytes:
+        """An answer as it is kept; nothing, if it cannot be."""
         try:
             content = dumps(_content(finding))
         except TypeError as error:
-            if not self._is_told:
-                self._is_told = True
-                _log.warning("source %s: answers are not cached: %s", finding.source, error)
-            return
-        self._store.keep(recalled.name, Kept(content, since), seconds, recalled.generation)
+            fault = f"answers are not cached: {error}"
+        else:
+            if len(content) <= _ANSWER:
+                return content
+            most = _ANSWER // 1000
+            fault = f"answers of more than {most} KB are not cached; let it give less of a person"
+        if not self._is_told:
+            self._is_told = True
+            _log.warning("source %s: %s", finding.source, fault)
+        return _NOTHING
 
     def _finding(
         self, kept: Kept, lookup: Lookup, empty: Finding, region: str | None
     ) -> Finding | None:
         """An answer that was kept, verified as if the source had given it now."""
+        if kept.content == _NOTHING:
+            return None
         age = max(0.0, self._store.now() - kept.since)
         try:
             finding = _read(kept.content, empty)

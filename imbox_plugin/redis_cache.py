@@ -38,11 +38,18 @@ _SKEW = 2.0
 
 _NOTHING = Page(None)
 
-#: keeps an entry in one step with the look at the generation, so that no purge comes between
+#: keeps an entry in one step with the look at the generation, so that no purge comes between, and
+#: at the moment the entry before was asked for; one from the future is believed no more than shown
 _KEEP = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-    redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return
 end
+local before = redis.pcall('GET', KEYS[2])
+local since = type(before) == 'string' and tonumber(before:match('^(%S+) ') or '')
+if since and since > tonumber(ARGV[4]) and since <= tonumber(ARGV[5]) then
+    return
+end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 """
 
 
@@ -87,7 +94,7 @@ class RedisCache:
         return page
 
     def keep(self, name: str, kept: Kept, seconds: float, generation: Hashable) -> None:
-        """Begin to keep an answer for so long, unless there was a purge since that generation."""
+        """Begin to keep an answer for so long, unless there was a purge or a newer one is there."""
         try:
             self._guard.ask(partial(self._keep, name, kept, seconds, generation))
         except NoAnswer as error:
@@ -120,8 +127,9 @@ class RedisCache:
 
     def _opened(self, name: str, generation: str, sealed: bytes) -> Kept | None:
         """What is in an entry, if it is one of this name and this generation, and not of later."""
+        _, _, text = sealed.partition(b" ")
         try:
-            *whose, since, content = loads(self._seal.unseal(sealed.decode("ascii")))
+            *whose, since, content = loads(self._seal.unseal(text.decode("ascii")))
         except (Unsealable, ValueError):
             return None
         if whose != [name, generation] or since > self.now() + _SKEW:
@@ -129,15 +137,25 @@ class RedisCache:
         return Kept(content, since)
 
     def _keep(self, name: str, kept: Kept, seconds: float, generation: Hashable) -> None:
-        left = seconds - (self.now() - kept.since)
+        now = self.now()
+        left = seconds - (now - kept.since)
         if left <= 0:
             return
         sealed = self._seal.seal(dumps([name, generation, kept.since, kept.content]))
-        names = [self._generation_name, self._place(name)]
+        place = self._place(name)
+        # The moment stands before it for the script, which cannot open it; nobody else believes it.
+        entry = f"{kept.since!r} {sealed}"
+        life = max(1, round(left * 1000))
         try:
-            self._keep_script(
-                keys=names, args=[str(generation), sealed, max(1, round(left * 1000))]
-            )
+            try:
+                self._keep_script(
+                    keys=[self._generation_name, place],
+                    args=[str(generation), entry, life, kept.since, now + _SKEW],
+                )
+            except redis.ResponseError:
+                # A Redis that is full takes nothing, but what is there is over all the same.
+                self._client.unlink(place)
+                raise
         except Exception as error:
             _told(error)
             raise

@@ -1,6 +1,7 @@
 """Answers are shown again for a while, equal questions asked once, and a purge forgets all."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from threading import Event
@@ -274,6 +275,55 @@ def test_what_was_shown_last_is_kept_when_there_is_no_more_room(cached):
     assert shop.asked == ["K0", "K1", "K2", "K1"]
 
 
+def test_an_answer_that_is_too_large_is_shown_and_not_kept(cached, caplog):
+    shop = Shop(Contact(external_id="K1", details={"orders": "x" * 256_000}))
+    directory = cached(shop)
+    for _ in range(2):
+        assert only(directory.find(by(external_id="K1"))).outcome is Outcome.FOUND
+
+    assert len(shop.asked) == 2
+    assert caplog.text.count("source shop: answers of more than 256 KB are not cached") == 1
+
+
+def filled(store, clock, numbers, size=1_000_000):
+    """The store with answers of this size, by the names of these numbers."""
+    generation = store.read("")().generation
+    for number in numbers:
+        store.keep(str(number), Kept(b"x" * size, clock()), 60, generation)
+    return store
+
+
+def names(store, numbers):
+    return [number for number in numbers if store.read(str(number))().kept]
+
+
+def test_many_large_answers_are_not_kept_beyond_a_limit_of_bytes(purges, clock):
+    store = filled(Memory(purges, 1000, clock), clock, range(31))
+    store.read("0")
+    filled(store, clock, range(31, 40))
+
+    assert names(store, range(40)) == [0, *range(10, 40)]
+
+
+def test_many_small_answers_count_with_what_they_take_beside_their_content(purges, clock):
+    store = filled(Memory(purges, 100_000, clock), clock, range(100_000), 1)
+
+    assert len(store) == 79_800
+
+
+def test_what_is_not_there_any_more_takes_no_room(purges, clock):
+    """Replaced, purged, or too old, found so by a look or by the next answer."""
+    store = filled(Memory(purges, 1000, clock), clock, [0] * 100)
+    purges.purge("all")
+    filled(store, clock, range(20))
+    clock.go_on(60)
+    names(store, range(5))
+    filled(store, clock, [20])
+    filled(store, clock, range(21, 51))
+
+    assert names(store, range(60)) == [*range(20, 51)]
+
+
 def test_what_nobody_asks_for_any_more_is_not_kept_beyond_its_time(purges, clock):
     store = Memory(purges, 10, clock)
     shop = Shop(ANNA, BO)
@@ -344,6 +394,64 @@ def test_that_several_share_a_phone_keeps_them_unshown_while_the_source_fails(ca
     finding = failing(cached, clock, by(phone="+46701740605"), 60, ANNA, BO)
 
     assert (finding.outcome, finding.count, finding.is_stale) == (Outcome.AMBIGUOUS, 2, True)
+
+
+GONE = {
+    "denied": (),
+    "no value to be stored": (replace(ANNA, details={"photo": object()}),),
+    "too large": (replace(ANNA, details={"orders": "x" * 256_000}),),
+}
+
+
+@pytest.mark.parametrize("people", GONE.values(), ids=GONE)
+def test_what_a_source_said_before_is_over_when_it_has_said_something_else(cached, clock, people):
+    shop = Shop(ANNA)
+    directory = cached(shop, life=CacheTable(ttl=1, negative_ttl=0, stale_if_error=60))
+    directory.find(by(external_id="K1"))
+    clock.go_on(2)
+    shop.people = people
+    directory.find(by(external_id="K1"))
+    shop.error = SourceError("down")
+    clock.go_on(2)
+
+    assert only(directory.find(by(external_id="K1"))).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("negative_ttl", [0, 10])
+def test_an_answer_from_before_a_denial_does_not_undo_it(purges, clock, negative_ttl):
+    """As of a question that was given up, so that another was put, and is answered first."""
+    store = Memory(purges, 10, clock)
+    life = CacheTable(negative_ttl=negative_ttl)
+    names = Seal(["a secret key for the tests only"], "cache")
+    shop = Shop(ANNA)
+    early, later = (
+        Directory(
+            [shop],
+            time_limit=HANGS,
+            caches={"shop": Cache(store, life, names, "shop", alone=True)},
+        )
+        for _ in range(2)
+    )
+    hanging = shop.gate
+    hanging.clear()
+    with ThreadPoolExecutor(1) as asker:
+        before = asker.submit(early.find, by(external_id="K1"))
+        until_all_wait(early, 1)
+        clock.go_on(1)
+        shop.gate, shop.people = Event(), ()
+        shop.gate.set()
+        denied = only(later.find(by(external_id="K1")))
+        clock.go_on(11)
+        shop.error = SourceError("down")
+        later.find(by(external_id="K1"))
+        shop.error = None
+        hanging.set()
+        found = only(before.result())
+    shop.error = SourceError("down")
+    after = only(later.find(by(external_id="K1")))
+
+    assert (found.outcome, denied.outcome) == (Outcome.FOUND, Outcome.UNKNOWN)
+    assert after.outcome is Outcome.FAILED
 
 
 def test_a_source_that_hangs_or_is_left_alone_shows_what_it_said_before(cached, clock):

@@ -95,11 +95,18 @@ def test_nothing_in_redis_names_anybody_or_can_be_read(part, store):
     assert client.ttl(f"{prefix}:generation") == -1
 
 
-def test_an_entry_goes_when_it_may_not_be_shown_any_more(part, store):
+@pytest.mark.parametrize(
+    ("person", "seconds"),
+    # That nobody was known names nobody; it keeps out for a minute what was asked before.
+    [(ANNA, 20), (Contact(external_id="K2"), 60)],
+    ids=["found", "unknown"],
+)
+def test_an_entry_goes_when_it_may_not_be_shown_any_more(part, store, person, seconds):
     _, client = part
-    asked_and_kept(part, Shop(), store(), by(external_id="K1"))
+    life = CacheTable(ttl=20, stale_if_error=0)
+    asked_and_kept(part, Shop(person), store(), by(external_id="K1"), life=life)
 
-    assert 0 < client.pttl(entries(part)[0]) <= 10_000
+    assert 0 < client.pttl(entries(part)[0]) <= seconds * 1000
 
 
 @pytest.mark.parametrize("changed", [{"secret": "another secret key of tests"}])
@@ -178,6 +185,82 @@ def test_while_a_source_fails_what_another_process_asked_is_shown(part, store):
     assert finding.is_stale
     assert finding.match.contact == ANNA
     assert 60 <= finding.match.age < 60 + HANGS
+
+
+def test_a_process_that_is_told_otherwise_tells_all_of_them(part, store):
+    _, client = part
+    asked_and_kept(part, Shop(ANNA), store(), by(external_id="K1"))
+    (entry,) = entries(part)
+    before = client.get(entry)
+    later = store(now=lambda: time.time() + 60)
+    life = CacheTable(negative_ttl=0)
+    denied = only(directory(Shop(), later, life).find(by(external_id="K1")))
+    until(lambda: client.get(entry) != before)
+    failing = Shop()
+    failing.error = OSError()
+
+    assert denied.outcome is Outcome.UNKNOWN
+    after = only(directory(failing, later, life).find(by(external_id="K1")))
+    assert after.outcome is Outcome.FAILED
+
+
+def test_a_denial_that_took_long_is_one_all_the_same(part, store):
+    _, client = part
+    asked_and_kept(part, Shop(ANNA), store(), by(external_id="K1"))
+    (entry,) = entries(part)
+    before = client.get(entry)
+    passed = [60]
+    later = store(now=lambda: time.time() + passed[0])
+
+    class Slow(Shop):
+        def find(self, lookup):
+            passed[0] += 100
+            return super().find(lookup)
+
+    directory(Slow(), later).find(by(external_id="K1"))
+
+    until(lambda: client.get(entry) != before)
+
+
+def test_an_answer_too_large_to_be_kept_is_not_in_redis(part, store):
+    _, client = part
+    large = Contact(external_id="K1", details={"orders": "x" * 256_000})
+    asked_and_kept(part, Shop(large), store(), by(external_id="K1"))
+
+    assert client.strlen(entries(part)[0]) < 1000
+
+
+def test_what_was_asked_for_later_stays_whichever_answer_comes_first(part, store):
+    asking = store()
+    generation = asking.read("name")().generation
+    now = time.time()
+    for content, since in ((b"first", now - 2), (b"third", now), (b"second", now - 1)):
+        asking._keep("name", Kept(content, since), 60, generation)  # noqa: SLF001
+
+    assert asking.read("name")().kept == Kept(b"third", now)
+
+
+@pytest.mark.parametrize("there", [b"", b"rubbish", b"nan x", b"inf x", b"9999999999.5 x"])
+def test_what_is_no_entry_does_not_keep_one_out(part, store, there):
+    prefix, client = part
+    asking = store()
+    generation = asking.read("name")().generation
+    client.set(f"{prefix}:name", there)
+    kept = Kept(b"{}", time.time())
+    asking._keep("name", kept, 60, generation)  # noqa: SLF001
+
+    assert asking.read("name")().kept == kept
+
+
+def test_a_thing_of_another_kind_does_not_keep_an_entry_out(part, store):
+    prefix, client = part
+    asking = store()
+    generation = asking.read("name")().generation
+    client.lpush(f"{prefix}:name", "x")
+    kept = Kept(b"{}", time.time())
+    asking._keep("name", kept, 60, generation)  # noqa: SLF001
+
+    assert asking.read("name")().kept == kept
 
 
 # Purging
@@ -314,6 +397,22 @@ def test_a_redis_that_takes_nothing_more_costs_no_card(tmp_path):
 
         for _ in range(12):
             assert only(cached.find(by(external_id="K1"))).match.contact == ANNA
+
+
+def test_a_redis_that_takes_nothing_more_loses_what_is_over(tmp_path):
+    url = f"unix://{tmp_path}/redis.sock"
+    with own_server(tmp_path, "--port", "0", "--unixsocket", f"{tmp_path}/redis.sock"):
+        until(lambda: answers(url))
+        store = a_store("imbox", url)
+        cached = directory(Shop(ANNA), store)
+        with redis.Redis.from_url(url) as client:
+            cached.find(by(external_id="K1"))
+            until(lambda: client.dbsize() == 2)
+            client.config_set("maxmemory", 1)
+            later = a_store("imbox", url, now=lambda: time.time() + 60)
+            directory(Shop(), later).find(by(external_id="K1"))
+
+            until(lambda: client.dbsize() == 1)
 
 
 def test_redis_is_reached_by_tls_and_only_with_a_certificate_that_is_trusted(tmp_path):
