@@ -447,6 +447,25 @@ def _check_link(
         if event.action == "deliver" and inbox is None:
             place = join(join(f"{link.path}.events", type_), "action")
             file.problem(place, "there is nobody to deliver to; use open or badge")
+    if link.events and link.embed and link.builder.mints:
+        _check_events(file, link)
+
+
+def _check_events(file: SettingsFile, link: PanelLink) -> None:
+    """Events that the embedded page never tells of."""
+    path, told = f"{link.path}.events", link.builder.events
+    if told is None:
+        return
+    if not told:
+        file.problem(path, "the page of this type of link tells of no events; take them out")
+        return
+    for type_ in link.events:
+        option = told.get(type_)
+        if option is None:
+            file.problem(join(path, type_), unknown("event of this type of link", type_, told))
+        elif option and not link.builder.options.get(option):
+            message = f"the page tells of it only with {option} = true; add that, or take this out"
+            file.problem(join(path, type_), message)
 
 
 def _check_layout(file: SettingsFile, panel: PanelTable, links: Iterable[PanelLink]) -> None:

@@ -227,12 +227,12 @@ class Event:
     type: str
     #: what the vendor sent with it; may hold identities, so no log shows it
     data: Mapping[str, Any] = field(repr=False)
-    #: equal for what the vendor sends twice; holds no identity
+    #: equal for what is sent twice, not for what happens twice; holds no identity
     key: str
 
     @property
     def id(self) -> str:
-        """64 hexadecimal digits, the same for what the vendor sends twice to one link."""
+        """64 hexadecimal digits, the same for what is sent twice to one link."""
         name = f"{self.panel}\n{self.link}\n{self.type}\n{self.key}"
         return sha256(name.encode(errors="surrogatepass")).hexdigest()
 

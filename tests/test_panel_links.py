@@ -362,6 +362,79 @@ def test_delivering_to_nobody_is_a_mistake(mistakes):
     assert mistakes(link).keys() == {"panels.default.links[0].events.X.action"}
 
 
+WAZZUP = """
+[[panels.default.links]]
+type = "wazzup"
+text = "Chat"
+api_key = "a-key-of-wazzup"
+user = { id = "7" }
+"""
+SPOKI = """
+[[panels.default.links]]
+type = "spoki"
+text = "Chat"
+api_key = "a-key-of-spoki"
+email = "support@example.com"
+private_key = "a-private-key"
+"""
+BADGE = '{ action = "badge" }'
+
+
+def test_an_event_that_the_page_does_not_know_is_a_mistake(mistakes):
+    found = mistakes(WAZZUP, f"deals_events = true\nevents = {{ WZ_CREATE = {BADGE} }}\n")
+
+    assert found == {
+        "panels.default.links[0].events.WZ_CREATE": (
+            "no event of this type of link is called 'WZ_CREATE'; did you mean WZ_CREATE_ENTITY? "
+            "there are: WZ_CREATE_ENTITY, WZ_OPEN_ENTITY, WZ_OUTPUT_MESSAGE"
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("type_", "on", "option"),
+    [
+        ("WZ_CREATE_ENTITY", "message_events", "deals_events"),
+        ("WZ_OPEN_ENTITY", "message_events", "deals_events"),
+        ("WZ_OUTPUT_MESSAGE", "deals_events", "message_events"),
+    ],
+)
+def test_an_event_that_the_vendor_is_not_asked_for_is_a_mistake(mistakes, type_, on, option):
+    found = mistakes(WAZZUP, f"{on} = true\nevents = {{ {type_} = {BADGE} }}\n")
+
+    assert found == {
+        f"panels.default.links[0].events.{type_}": (
+            f"the page tells of it only with {option} = true; add that, or take this out"
+        )
+    }
+
+
+def test_events_of_a_page_that_tells_of_none_are_a_mistake(mistakes):
+    found = mistakes(GALLABOX, LOGIN, f"events = {{ X = {BADGE} }}\n")
+
+    assert found == {
+        "panels.default.links[0].events": (
+            "the page of this type of link tells of no events; take them out"
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("link", "types"),
+    [
+        (f"{WAZZUP}deals_events = true\n", ["WZ_CREATE_ENTITY", "WZ_OPEN_ENTITY"]),
+        (f"{WAZZUP}message_events = true\n", ["WZ_OUTPUT_MESSAGE"]),
+        (SPOKI, ["hasUnreadChatsChanged", "chatsChanged", "chatMessagesChanged"]),
+        (MINTED, ["of_a_builder_that_does_not_say"]),
+    ],
+)
+def test_events_that_the_page_may_tell_of_are_in_order(serve, link, types):
+    table = ", ".join(f"{type_} = {BADGE}" for type_ in types)
+    (made,) = serve(f"{link}events = {{ {table} }}\n").panels["default"].links.values()
+
+    assert [*made.events] == types
+
+
 @pytest.mark.parametrize(
     ("event", "says"),
     [

@@ -79,6 +79,9 @@ class LinkBuilder(ABC):
     #: whether `url` gives the same address, and `order` the same order, for the same person every
     #: time, with nothing in it that expires, so that a card with the link may be sent again
     lasting: ClassVar[bool] = False
+    #: by the `type` of an event that its page may tell of, the option that is to be true for that,
+    #: or "" where none is, so that a mistake in `events` stops the start; None: it does not say
+    events: ClassVar[Mapping[str, str] | None] = None
 
     class Options(marshmallow.Schema):
         """Its table in the settings, without what every link has, such as `type` and `text`.

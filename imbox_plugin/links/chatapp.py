@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from marshmallow import ValidationError, validate, validates_schema
@@ -115,6 +116,7 @@ class ChatApp(LinkBuilder):
     """The chats with a person in ChatApp Dialog."""
 
     lasting = True
+    events = MappingProxyType({})
 
     class Options(Schema):
         """Which of the account's lines, and `login` to spare the agents their own."""

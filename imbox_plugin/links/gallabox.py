@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jmespath
@@ -68,6 +69,7 @@ class Gallabox(LinkBuilder):
     """The WhatsApp conversation with a phone number."""
 
     lasting = True
+    events = MappingProxyType({})
 
     class Options(Schema):
         """`channel_id`, and `login` to spare the agents their own."""

@@ -10,7 +10,8 @@ import re
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, validate, validates_schema
 
@@ -37,7 +38,6 @@ _PAGE = re.compile(r"[a-z0-9_-]+(?:/[a-z0-9_-]+)*")
 _NO_DIGIT = re.compile("[^0-9]")
 _SWITCHES = ("can_view_chat_list", "can_reply_in_chat", "can_send_paypal_in_chat")
 _CREDENTIALS = ("api_key", "email", "private_key")
-_EVENTS = frozenset({"hasUnreadChatsChanged", "chatsChanged", "chatMessagesChanged"})
 _FEATURES = ("camera", "clipboard-read", "clipboard-write", "microphone")
 
 
@@ -59,6 +59,9 @@ class Spoki(LinkBuilder):
     """A page of Spoki: mostly, the chat with a person."""
 
     lasting = True
+    events: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"hasUnreadChatsChanged": "", "chatsChanged": "", "chatMessagesChanged": ""}
+    )
 
     class Options(Schema):
         """Which page, as whom, and what can be done there."""
@@ -133,7 +136,8 @@ class Spoki(LinkBuilder):
         self._chat_link = Template(options["chat_link"])
         origin = _APP.rstrip("/")
         self._frame = Frame(
-            allow="; ".join(f"{feature} {origin}" for feature in options["allow"]), events=_EVENTS
+            allow="; ".join(f"{feature} {origin}" for feature in options["allow"]),
+            events=frozenset(self.events),
         )
         switched_off = {name: "false" for name in _SWITCHES if not options[name]}
         self._query = {"language": options["language"], **switched_off}

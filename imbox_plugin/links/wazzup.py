@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, validate, validates_schema
 
@@ -31,8 +31,6 @@ from imbox_plugin.links.vendors import BaseUrl, Host, VendorApi, check_secret, l
 #: As the document has it. The permissions could be narrowed to the address that is framed, but
 #: nobody has seen Wazzup work so; our page lets no other address into the frame.
 _ALLOW = "microphone *; clipboard-write *"
-_DEALS_EVENTS = frozenset({"WZ_CREATE_ENTITY", "WZ_OPEN_ENTITY"})
-_MESSAGE_EVENTS = frozenset({"WZ_OUTPUT_MESSAGE"})
 
 _NUMBER = re.compile("[0-9]{5,15}")
 _ACCOUNT = re.compile("[!-?A-~][!-~]{0,99}")
@@ -118,6 +116,13 @@ class Wazzup(LinkBuilder):
     """The chats with a person, or all of them, in Wazzup's own window."""
 
     lasting = True
+    events: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "WZ_CREATE_ENTITY": "deals_events",
+            "WZ_OPEN_ENTITY": "deals_events",
+            "WZ_OUTPUT_MESSAGE": "message_events",
+        }
+    )
 
     class Options(Schema):
         """Whose window it is, which chats it shows, and what it tells."""
@@ -167,9 +172,7 @@ class Wazzup(LinkBuilder):
             {"Authorization": f"Bearer {options['api_key']}"},
         )
         self._chats = [_Chat(table) for table in options["chats"]]
-        events = frozenset[str]()
-        events |= _DEALS_EVENTS if options["deals_events"] else events
-        events |= _MESSAGE_EVENTS if options["message_events"] else events
+        events = frozenset(type_ for type_, option in self.events.items() if options[option])
         self._frame = Frame(allow=_ALLOW, events=events)
 
     def url(self, lookup: Lookup, contact: Contact | None) -> str | None:

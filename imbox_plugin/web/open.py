@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 #: bytes of one event
 MAX_EVENT = 65_536
+#: characters of the id that our page gives an event
+MAX_EVENT_ID = 100
 
 # An office is one address, so this is for whoever tries tickets, not for agents.
 _PER_CLIENT = RateLimitItemPerMinute(600, namespace="client")
@@ -160,11 +162,11 @@ class Opener:
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "Too many events.") from None
         if not self._is_from_here():
             raise Refusal(HTTPStatus.FORBIDDEN, "Only the server's own pages tell of events.")
-        type_, data = _told()
+        type_, data, id_ = _told()
         action = link.events.get(type_)
         if action is None or action.action != "deliver" or self._inbox is None:
             raise Refusal(HTTPStatus.BAD_REQUEST, "No event of this type is taken.")
-        key = self._key(sealed, f"{panel.name} {link.name}", type_, data)
+        key = self._key(sealed, f"{panel.name} {link.name}", type_, data, id_)
         try:
             self._inbox.accept(Event(panel.name, link.name, type_, data, key))
         except Exception as error:  # noqa: BLE001
@@ -205,16 +207,20 @@ class Opener:
         if not self._limiter.hit(limit, whose or ""):
             raise _TooOften
 
-    def _key(self, sealed: str, link: str, type_: str, data: Mapping[str, Any]) -> str:
-        """Equal for what the vendor tells twice.
+    def _key(
+        self, sealed: str, link: str, type_: str, data: Mapping[str, Any], id_: str | None
+    ) -> str:
+        """Equal for a message that several windows tell of, and for what our page sends again.
 
-        A message has an id. What has none is the same only on the same card: an agent may well
-        press the same button for the same customer next week.
+        A message has the vendor's id. All else has one of our page, since the same may well
+        happen twice on one card. A page of before it gave ids gives none; of such a one, the same
+        data on the same card is the same event.
         """
         message = data.get("messageId")
-        has_id = isinstance(message, str) and message
-        what = ("message", message) if has_id else ("event", sealed, _canonical(data))
-        return self._tickets.name(link, type_, *what)
+        if isinstance(message, str) and message:
+            return self._tickets.name(link, type_, "message", message)
+        given = () if id_ is None else (id_,)
+        return self._tickets.name(link, type_, "event", sealed, _canonical(data), *given)
 
     def _embedded(self, minted: Minted, panel: Panel, link: PanelLink) -> Response:
         events = {
@@ -248,8 +254,8 @@ class Opener:
         return Response(markup, status, headers, mimetype="text/html")
 
 
-def _told() -> tuple[str, Mapping[str, Any]]:
-    """The type and the data of the event that was sent."""
+def _told() -> tuple[str, Mapping[str, Any], str | None]:
+    """The type and the data of the event that was sent, and the id that our page gave it."""
     if request.mimetype != "application/json":
         _refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "An event is JSON.")
     body = request.stream.read(MAX_EVENT + 1)
@@ -261,9 +267,14 @@ def _told() -> tuple[str, Mapping[str, Any]]:
         _refuse(HTTPStatus.BAD_REQUEST, "The event is no JSON.")
     type_ = told.get("type") if isinstance(told, dict) else None
     data = told.get("data") if isinstance(told, dict) else None
+    id_ = told.get("id") if isinstance(told, dict) else None
     if not isinstance(type_, str) or not isinstance(data, dict):
         _refuse(HTTPStatus.BAD_REQUEST, "An event is an object with type and data.")
-    return type_, data
+    if id_ is not None and not (isinstance(id_, str) and 0 < len(id_) <= MAX_EVENT_ID):
+        _refuse(
+            HTTPStatus.BAD_REQUEST, f"An event's id is text, {MAX_EVENT_ID} characters at most."
+        )
+    return type_, data, id_
 
 
 def _canonical(data: Mapping[str, Any]) -> str:

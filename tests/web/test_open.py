@@ -11,7 +11,7 @@ import pytest
 
 from imbox_plugin.links import Destination, LinkError
 from imbox_plugin.tickets import Tickets
-from imbox_plugin.web.open import MAX_EVENT
+from imbox_plugin.web.open import MAX_EVENT, MAX_EVENT_ID
 from tests.opened import BASE, CHAT, ORDER, PHONE, SECRET, Opened
 
 FRAMED = {**CHAT, "name": "framed", "frame": True, "tells": ["SENT", "MORE", "SEEN"]}
@@ -420,13 +420,47 @@ def test_a_message_is_known_again_by_its_id_on_whichever_card(opened):
     assert key(opened, {"messageId": "m2", "chatId": PHONE}) != one
 
 
-def test_what_has_no_id_is_known_again_on_the_same_card(opened):
+def test_what_has_no_id_at_all_is_known_again_on_the_same_card(opened):
     path = opened.path(link="framed")
     one = key(opened, {"chatId": PHONE, "x": 1}, path)
 
     assert key(opened, {"x": 1, "chatId": PHONE}, path) == one
     assert key(opened, {"chatId": PHONE, "x": 2}, path) != one
     assert key(opened, {"chatId": PHONE, "x": 1}) != one
+
+
+def told_as(opened, id_, data, path):
+    """The key of an event that the page gave an id."""
+    told = {"type": "SENT", "data": data, "id": id_}
+    assert tell(opened, path, json=told).status_code == 202
+    return opened.inbox.events[-1].key
+
+
+def test_what_happens_twice_on_a_card_is_two_events(opened):
+    path = opened.path(link="framed")
+    told = [("a", True), ("b", False), ("c", True)]
+    keys = {told_as(opened, id_, {"hasUnreadChats": state}, path) for id_, state in told}
+
+    assert len(keys) == 3
+
+
+def test_what_the_page_sends_again_is_one_event(opened):
+    path = opened.path(link="framed")
+    one = told_as(opened, "a", {"chatId": PHONE}, path)
+
+    assert told_as(opened, "a", {"chatId": PHONE}, path) == one
+    assert told_as(opened, "a", {"chatId": PHONE}, opened.path(link="framed")) != one
+    assert told_as(opened, "a", {"chatId": "other"}, path) != one
+
+
+def test_a_message_that_several_windows_tell_of_is_one_event(opened):
+    one = told_as(opened, "a", {"messageId": "m1"}, opened.path(link="framed"))
+
+    assert told_as(opened, "b", {"messageId": "m1"}, opened.path(link="framed")) == one
+
+
+def test_an_id_of_the_largest_size_is_taken(opened):
+    assert told_as(opened, "i" * MAX_EVENT_ID, {}, opened.path(link="framed"))
 
 
 def test_a_key_holds_no_identity(opened):
@@ -444,6 +478,9 @@ def test_a_key_holds_no_identity(opened):
         ({"json": {"type": "SENT", "data": []}}, 400),
         ({"json": {"type": ["SENT"], "data": {}}}, 400),
         ({"json": ["SENT", {}]}, 400),
+        ({"json": {"type": "SENT", "data": {}, "id": 7}}, 400),
+        ({"json": {"type": "SENT", "data": {}, "id": ""}}, 400),
+        ({"json": {"type": "SENT", "data": {}, "id": "i" * (MAX_EVENT_ID + 1)}}, 400),
         ({"json": None, "data": b"{", "content_type": "application/json"}, 400),
         ({"json": None, "data": b"\xff", "content_type": "application/json"}, 400),
         ({"json": None, "data": b"[" * 60000, "content_type": "application/json"}, 400),

@@ -370,6 +370,26 @@ def test_an_event_that_is_not_kept_is_sent_again(embedded):
     assert page.locator("#told").text_content() == ""
 
 
+def test_what_happens_twice_is_delivered_twice_and_what_is_sent_again_once(embedded):
+    page = embedded()
+    inbox = page.opened.inbox
+    for count, state in enumerate([True, False, True], start=1):
+        tell(window(page), "KEEP", {"hasUnreadChats": state})
+        until(lambda count=count: len(inbox.events) == count, page)
+    sent = []
+    page.on("request", lambda request: sent.append(request.post_data))
+    inbox.failure = RuntimeError()
+    with page.expect_response("**/events"):
+        tell(window(page), "KEEP", {"hasUnreadChats": True})
+    inbox.failure = None
+    until(lambda: len(inbox.events) == 4, page)
+
+    assert [event.data["hasUnreadChats"] for event in inbox.events] == [True, False, True, True]
+    assert len({event.key for event in inbox.events}) == 4
+    assert len(sent) > 1
+    assert len({*sent}) == 1
+
+
 def test_an_event_that_is_lost_is_said(embedded, serve, visit):
     opened = serve()
     page = visit("about:blank")

@@ -96,7 +96,9 @@ function show(number) {
 async function deliver(told) {
   let body;
   try {
-    body = JSON.stringify(told);
+    // One id for all attempts: the server knows the event again, and does not take the next one,
+    // which may say the same, for it.
+    body = JSON.stringify({ ...told, id: newId() });
   } catch {
     return; // A structured clone may hold what JSON cannot.
   }
@@ -111,6 +113,12 @@ async function deliver(told) {
   const notice = document.createElement("p");
   notice.textContent = settings.lost;
   bar.append(notice);
+}
+
+/** Not crypto.randomUUID, which a page at a plain http address does not have. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 async function send(body) {
