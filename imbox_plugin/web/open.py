@@ -14,12 +14,14 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
+from wsgiref.types import WSGIEnvironment
 
 import orjson
 from flask import Blueprint, Response, render_template, request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
+from werkzeug.datastructures import Headers
 
 from imbox_plugin.formats import Formats
 from imbox_plugin.minting import Mint, Minted, NotMinted
@@ -64,6 +66,16 @@ class _Shut(Exception):
 
 class _TooOften(Exception):
     """More requests than anybody needs."""
+
+
+class _Away(Response):
+    """Leads to an address as the vendor wrote it; `Minted` has seen that it can be a header."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """The headers, without what Werkzeug makes of braces and brackets in an address."""
+        headers = super().get_wsgi_headers(environ)
+        headers["Location"] = self.headers["Location"]
+        return headers
 
 
 class Opener:
@@ -146,7 +158,7 @@ class Opener:
         if minted.frame and link.embed:
             return self._embedded(minted, panel, link)
         headers = {"Location": minted.url, **_UNLISTED}
-        return Response(status=HTTPStatus.SEE_OTHER, headers=headers)
+        return _Away(status=HTTPStatus.SEE_OTHER, headers=headers)
 
     def event(self, sealed: str) -> Response:
         """What the vendor's page told ours: kept before it is answered."""

@@ -138,6 +138,10 @@ def test_every_click_gets_an_address_of_its_own_until_the_ticket_expires(opened)
     "url",
     [
         "https://chat.example.com/a%2Fb;p=1?x=%25C3+&y=$!*'(),:@/?~#/e?%5B",
+        # As Wazzup's document has it.
+        "https://12345678.wazzup24.com/chat/0e812899-e25b-4a18-a3e4-d1f5890f9de7?token=${token}",
+        'https://chat.example.com/?f[0]=a|b&g={x}^`<>"\\#[]',
+        "https://chat.example.com:443/",
         "https://chat.example.com",
     ],
 )
