@@ -10,6 +10,7 @@ import time
 import pytest
 
 from imbox_plugin.links import Destination, LinkError
+from imbox_plugin.model import Key, Lookup, View
 from imbox_plugin.tickets import Tickets
 from imbox_plugin.web.open import MAX_EVENT
 from tests.opened import BASE, CHAT, ORDER, PHONE, SECRET, Opened
@@ -281,6 +282,19 @@ def test_a_failure_of_the_vendors_offers_the_other_way_and_another_try(opened, i
     )
     assert "Try again" in answer.text
     assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
+
+
+@pytest.mark.parametrize(
+    ("locale", "says"),
+    [("en", "Open without automatic login"), ("sv", "Öppna utan automatisk inloggning")],
+)
+def test_the_links_own_address_is_not_called_as_what_failed(serve, locale, says):
+    opened = serve({**CHAT, "own": "https://o.example.com/"}, locale=locale)
+    reply = opened.service.panels["support"].answer(Lookup(View.CALL, {Key.PHONE: PHONE})).reply
+    opened.builder().instead = LinkError("no account")
+    answer = opened.post(reply.contact_link.url.removeprefix(BASE))
+
+    assert f'href="https://o.example.com/46701740605" rel="noreferrer">{says}</a>' in answer.text
 
 
 def test_a_failure_without_another_way_offers_another_try_only(opened):
