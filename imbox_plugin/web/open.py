@@ -24,6 +24,7 @@ from limits.strategies import FixedWindowRateLimiter
 from werkzeug.datastructures import Headers
 
 from imbox_plugin.formats import Formats
+from imbox_plugin.links import Reason
 from imbox_plugin.minting import Mint, Minted, NotMinted
 from imbox_plugin.model import Event
 from imbox_plugin.panel import Panel, PanelLink
@@ -41,6 +42,13 @@ _PER_CLIENT = RateLimitItemPerMinute(600, namespace="client")
 _CLICKS = RateLimitItemPerMinute(10, namespace="clicks")
 _EVENTS = RateLimitItemPerMinute(120, namespace="events")
 
+#: what an agent is told where another try alone is of no use
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        Reason.NO_CONTACT: "failed_no_contact",
+        Reason.SEVERAL_CONTACTS: "failed_several_contacts",
+    }
+)
 _UNLISTED = MappingProxyType({"X-Robots-Tag": "noindex, nofollow"})
 _OWN = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
 # Browsers hold the redirect after a form to `form-action` too, and whose host it will be is not
@@ -154,6 +162,7 @@ class Opener:
                 panel=panel,
                 link=link,
                 fallback=ticket.fallback,
+                advice=_ADVICE.get(error.code, "failed_advice"),
             )
         if minted.frame and link.embed:
             return self._embedded(minted, panel, link)

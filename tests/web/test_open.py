@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from imbox_plugin.links import Destination, LinkError
+from imbox_plugin.links import Destination, LinkError, Reason
 from imbox_plugin.model import Key, Lookup, View
 from imbox_plugin.tickets import Tickets
 from imbox_plugin.web.open import MAX_EVENT
@@ -276,12 +276,36 @@ def test_a_failure_of_the_vendors_offers_the_other_way_and_another_try(opened, i
     answer = opened.post()
 
     assert answer.status_code == 502
-    assert "No answer from the service “Chat” cannot be opened right now." in text(answer)
+    assert "“Chat” cannot be opened right now The service gave nothing to open." in text(answer)
     assert '<a class="button" href="https://wa.me/46701740605" rel="noreferrer">WhatsApp</a>' in (
         answer.text
     )
     assert "Try again" in answer.text
     assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
+
+
+@pytest.mark.parametrize(
+    ("locale", "reason", "says"),
+    [
+        (
+            "en",
+            Reason.NO_CONTACT,
+            "The service has no contact for this person. Write to the person",
+        ),
+        ("sv", Reason.NO_CONTACT, "Tjänsten har ingen kontakt för personen. Skriv till personen"),
+        (
+            "en",
+            Reason.SEVERAL_CONTACTS,
+            "The service has several contacts that may be this person.",
+        ),
+        ("sv", Reason.SEVERAL_CONTACTS, "Tjänsten har flera kontakter som kan vara personen."),
+    ],
+)
+def test_an_agent_who_can_mend_it_is_told_how(serve, locale, reason, says):
+    opened = serve(CHAT, locale=locale)
+    opened.builder().instead = LinkError("for the operator", reason)
+
+    assert says in text(opened.post())
 
 
 @pytest.mark.parametrize(
@@ -303,6 +327,19 @@ def test_a_failure_without_another_way_offers_another_try_only(opened):
 
     assert answer.status_code == 502
     assert "<a " not in answer.text
+
+
+def test_a_vendor_with_a_code_like_a_reason_does_not_choose_the_advice(opened):
+    opened.builder().instead = LinkError("", "no contact")
+
+    assert "Write to the person" not in text(opened.post())
+
+
+def test_the_log_has_a_reason_where_the_vendor_gave_no_code(opened, caplog):
+    opened.builder().instead = LinkError(f"no chat with {PHONE}", Reason.NO_CONTACT)
+    opened.post()
+
+    assert caplog.messages[-1] == "panels.support.links[0] gave no address: no contact"
 
 
 def test_the_log_has_the_links_place_and_the_vendors_code_and_nothing_else(opened, caplog):
