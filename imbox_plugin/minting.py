@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from imbox_plugin.links import Destination, Frame, LinkBuilder, LinkError
+from imbox_plugin.links import Destination, Frame, LinkBuilder, LinkError, Reason
 from imbox_plugin.resilience import NoAnswer, Pool
 
 #: clicks at the same time, of one link in one process
@@ -80,19 +80,26 @@ class Mint:
         except NotMinted:
             raise
         except NoAnswer:
-            raise NotMinted("busy with earlier clicks") from None
+            raise NotMinted(Reason.BUSY) from None
         except TimeoutError:
-            raise NotMinted("no answer in time") from None
+            raise NotMinted(Reason.LATE) from None
         except LinkError as error:
-            code = str(error.code)
-            raise NotMinted(code if _CODE.fullmatch(code) else "no code") from None
+            raise NotMinted(_told(error.code)) from None
         except Exception as error:  # noqa: BLE001
             # A builder may be a plugin, and what it says may hold anything.
             raise NotMinted(type(error).__name__) from None
 
 
+def _told(code: object) -> str:
+    """The code of a builder, which may be a plugin, as far as it is known to be one."""
+    if isinstance(code, Reason):
+        return code
+    text = str(code)
+    return text if _CODE.fullmatch(text) else "no code"
+
+
 def _checked(made: Destination) -> Minted:
     found = _ADDRESS.fullmatch(made.url)
     if not found or len(made.url) > _LONGEST:
-        raise NotMinted("not an https address")
+        raise NotMinted(Reason.NOT_HTTPS)
     return Minted(made.url, found["origin"].lower().removesuffix(":443"), made.frame)

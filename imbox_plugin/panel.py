@@ -235,10 +235,16 @@ class CardLinks(Mapping[str, Link]):
             return False
 
     def _fallback(self, link: PanelLink) -> Link | None:
-        """Where the agent may go instead: the link's own address, or that of a later link."""
+        """Where the agent may go instead: the link's own address, or that of a later link.
+
+        Its own has no text: the page that offers it says how it differs from what failed.
+        """
+        own = self._without_ticket(link)
+        if own:
+            return Link("", own.url)
         names = list(self._panel.links)
         later = (self._panel.links[name] for name in names[names.index(link.name) + 1 :])
-        links = (link, *(other for other in later if self._applies(other)))
+        links = filter(self._applies, later)
         return next(filter(None, map(self._without_ticket, links)), None)
 
     def _without_ticket(self, link: PanelLink) -> Link | None:

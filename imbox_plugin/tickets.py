@@ -25,7 +25,7 @@ class Ticket:
     link: str
     #: what its builder mints from; holds identities
     order: Mapping[str, Any] = field(repr=False)
-    #: where the agent may go when the vendor gives no address
+    #: where the agent may go when the vendor gives no address; without a text, the link's own
     fallback: Link | None = field(repr=False)
     #: seconds since it was sealed
     age: float

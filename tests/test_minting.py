@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from imbox_plugin.links import Destination, Frame, LinkContext, LinkError
+from imbox_plugin.links import Destination, Frame, LinkContext, LinkError, Reason
 from imbox_plugin.minting import Mint, NotMinted
 from tests.minted import Minted
 
@@ -90,10 +90,17 @@ def test_what_is_no_plain_https_address_does_not_leave(url):
         ("+46 70 174 06 05", "no code"),
         ("x" * 65, "no code"),
         ("a\nb", "no code"),
+        ("no contact", "no code"),
+        *((reason, reason.value) for reason in Reason),
     ],
 )
 def test_of_a_vendors_refusal_only_its_code_is_told(code, says):
     assert told(LinkError(f"the vendor says {CANARY}", code)) == says
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reason_of_ours_cannot_be_a_vendors_code(reason):
+    assert told(LinkError("", reason.value)) == "no code"
 
 
 @pytest.mark.parametrize(

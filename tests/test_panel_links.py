@@ -241,7 +241,7 @@ def test_a_link_without_an_order_for_the_person_is_passed_over(serve):
 @pytest.mark.parametrize(
     ("links", "fallback"),
     [
-        ([MINTED + 'own = "https://o.example.com/"', CRM], Link("Chat", "https://o.example.com/46701740606")),
+        ([MINTED + 'own = "https://o.example.com/"', CRM], Link("", "https://o.example.com/46701740606")),
         ([MINTED, WHATSAPP, CRM], Link("WhatsApp", "https://wa.me/46701740606")),
         ([MINTED, WHATSAPP + 'when = "contact.x"\n', CRM], Link("CRM", "https://crm.example.com/K1")),
         ([MINTED, WHATSAPP + 'views = ["chat"]\n', CRM], Link("CRM", "https://crm.example.com/K1")),

@@ -8,6 +8,7 @@ from imbox_plugin.links.base import (
     LinkBuilder,
     LinkContext,
     LinkError,
+    Reason,
     encoded,
 )
 from imbox_plugin.model import Contact, Lookup
@@ -20,6 +21,7 @@ __all__ = [
     "LinkContext",
     "LinkError",
     "Lookup",
+    "Reason",
     "Schema",
     "encoded",
     "fields",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -16,12 +17,44 @@ from imbox_plugin.model import Contact, Lookup
 from imbox_plugin.seals import Seal
 
 
+class Reason(StrEnum):
+    """Why there is no address, where no code of the vendor's says it; the log tells it as it is.
+
+    Each has a space in it, which a vendor's code cannot have.
+    """
+
+    #: the vendor has nobody by what was asked; the agent is told to write to the person there first
+    NO_CONTACT = "no contact"
+    #: it may be one of several; the agent is told
+    SEVERAL_CONTACTS = "several contacts"
+    #: the contact is there, and no chat with them
+    NO_CHAT = "no chat"
+    #: there is none where the settings or the vendor's document say
+    NO_CREDENTIAL = "no token"
+    NOT_HTTPS = "not an https address"
+    #: an address, if it is one, that is not at the host of the settings
+    NOT_AT_HOST = "not at host"
+    #: not asked, so soon after it let nobody in
+    PAUSED = "left alone after a refusal"
+    BUSY = "busy with earlier clicks"
+    LATE = "no answer in time"
+    NO_CONNECTION = "no connection"
+    #: no certificate of the server that was meant
+    NOT_TRUSTED = "not trusted"
+    #: an answer of another form than the document's
+    UNUSABLE = "no usable answer"
+    #: the ticket is older than the settings, which have taken the login out
+    NO_LOGIN = "no login"
+    #: the folder `state`
+    NO_STATE = "state not written"
+
+
 class LinkError(Exception):
     """The vendor gives no address now.
 
     Args:
-        message: for the operator: what is wrong and the cure; no identity, no secret, no URL.
-        code: the vendor's own code or the status of its answer, which the log tells.
+        message: what is wrong and the cure; no identity, no secret, no URL. Nobody is shown it.
+        code: what the log tells: the vendor's own code, the status of its answer, or a reason.
     """
 
     def __init__(self, message: str, code: str = "") -> None:

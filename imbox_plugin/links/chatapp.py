@@ -32,6 +32,7 @@ from imbox_plugin.links import (
     LinkContext,
     LinkError,
     Lookup,
+    Reason,
     Schema,
     encoded,
     fields,
@@ -226,7 +227,10 @@ class ChatApp(LinkBuilder):
     def mint(self, order: Mapping[str, Any]) -> Destination:
         """With a token that is good at this moment, as ChatApp asks for."""
         if self._account is None:
-            raise LinkError("the settings have no login any more; open the contact anew in ImBox")
+            raise LinkError(
+                "the settings have no login any more; open the contact anew in ImBox",
+                Reason.NO_LOGIN,
+            )
         return Destination(self._address(order, self._account.token()), self._frame)
 
     def _found(self, lookup: Lookup, contact: Contact | None) -> dict[str, list[str]] | None:
@@ -381,6 +385,7 @@ class _Account:
         raise self._api.refusal(
             "the answer has no pair of tokens where its document says; see whether its API changed",
             answer,
+            Reason.NO_CREDENTIAL,
         )
 
 
@@ -445,7 +450,9 @@ class _Kept:
         try:
             while not _taken(lock):
                 if time.monotonic() >= until:
-                    raise LinkError("another process has not renewed the token yet; click again")
+                    raise LinkError(
+                        "another process has not renewed the token yet; click again", Reason.BUSY
+                    )
                 time.sleep(_TURN)
             yield
         finally:
@@ -466,5 +473,6 @@ def _plain_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise LinkError(
-            f"the folder of state cannot be written ({error.strerror}); correct its rights or room"
+            f"the folder of state cannot be written ({error.strerror}); correct its rights or room",
+            Reason.NO_STATE,
         ) from None

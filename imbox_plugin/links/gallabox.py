@@ -22,6 +22,7 @@ from imbox_plugin.links import (
     LinkContext,
     LinkError,
     Lookup,
+    Reason,
     Schema,
     encoded,
     fields,
@@ -126,7 +127,10 @@ class Gallabox(LinkBuilder):
         the widget asks for a one-time password first.
         """
         if self._member is None:
-            raise LinkError("the settings have no login any more; open the contact anew in ImBox")
+            raise LinkError(
+                "the settings have no login any more; open the contact anew in ImBox",
+                Reason.NO_LOGIN,
+            )
         token = self._member.token(self.context.time_limit)
         inside = self._conversation(order["phone"], order["name"])
         # The widget's address is one value in ours: encoded once more, as a whole.
@@ -175,5 +179,6 @@ class _Member:
                 "the answer to the login has no token at token_path; correct it, and see whether"
                 " two-factor authentication keeps this member from logging in by API",
                 answer,
+                Reason.NO_CREDENTIAL,
             )
         return str(token)

@@ -22,6 +22,7 @@ from imbox_plugin.links import (
     LinkBuilder,
     LinkContext,
     Lookup,
+    Reason,
     Schema,
     encoded,
     fields,
@@ -181,7 +182,10 @@ class Spoki(LinkBuilder):
         ).document
         token, uid = answer.get("token"), answer.get("uid")
         if not is_token(token) or not is_token(uid):
-            raise self._api.error("it gave no token and uid; see that base_url is that of its API")
+            raise self._api.error(
+                "it gave no token and uid; see that base_url is that of its API",
+                Reason.NO_CREDENTIAL,
+            )
         query = {"auth_token": token, "auth_uid": uid, **self._query}
         address = "&".join(f"{name}={encoded(text)}" for name, text in query.items())
         return Destination(f"{_APP}{page}?{address}", self._frame)
@@ -199,21 +203,29 @@ class Spoki(LinkBuilder):
         ).document
         results = answer.get("results")
         if not isinstance(results, list):
-            raise self._api.error("it gave no list of contacts; see that base_url is right")
+            raise self._api.error(
+                "it gave no list of contacts; see that base_url is right", Reason.UNUSABLE
+            )
         # It answers with the numbers as they were entered, and perhaps with more than were asked.
         wanted = _digits(phone)
         theirs = [
             one for one in results if isinstance(one, dict) and _digits(one.get("phone")) == wanted
         ]
         if not theirs and not answer.get("next"):
-            raise self._api.error("it has no contact with the number; write to them in Spoki first")
+            raise self._api.error(
+                "it has no contact with the number; write to them in Spoki first",
+                Reason.NO_CONTACT,
+            )
         if len(theirs) != 1 or answer.get("next"):
             raise self._api.error(
-                "several contacts may have the number; leave one of them with it in Spoki"
+                "several contacts may have the number; leave one of them with it in Spoki",
+                Reason.SEVERAL_CONTACTS,
             )
         chat = _uuid(theirs[0].get("chat_link"))
         if chat is None:
-            raise self._api.error("the contact has no chat_link at spoki.app; open it in Spoki")
+            raise self._api.error(
+                "the contact has no chat_link at spoki.app; open it in Spoki", Reason.NO_CHAT
+            )
         return chat
 
 

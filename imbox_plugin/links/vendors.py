@@ -12,8 +12,17 @@ from typing import Any, TypeVar
 
 from marshmallow import ValidationError, fields
 
-from imbox_plugin.http import Answer, Client, HttpError, TooLarge, TooSlow, check_base_url
-from imbox_plugin.links.base import LinkError
+from imbox_plugin.http import (
+    Answer,
+    Client,
+    HttpError,
+    TooLarge,
+    TooSlow,
+    Unreachable,
+    Untrusted,
+    check_base_url,
+)
+from imbox_plugin.links.base import LinkError, Reason
 from imbox_plugin.resilience import Breaker, NoAnswer
 
 T = TypeVar("T")
@@ -41,7 +50,7 @@ class Refusal(LinkError):
 
     Args:
         message: for the operator.
-        code: the vendor's own, or the status.
+        code: the vendor's own, the status, or a reason.
         status: of the answer; a vendor may say no in a success.
     """
 
@@ -165,27 +174,33 @@ class VendorApi:
             failure = objection
         raise failure
 
-    def error(self, message: str) -> LinkError:
+    def error(self, message: str, reason: Reason) -> LinkError:
         """A failure of this vendor that another click may not have."""
-        return LinkError(f"{self._vendor}: {message}")
+        return LinkError(f"{self._vendor}: {message}", reason)
 
-    def refusal(self, message: str, answer: Answer) -> Refusal:
-        """An answer that is a no, with the code that the vendor gave."""
-        return Refusal(f"{self._vendor}: {message}", _code(answer), answer.status)
+    def refusal(self, message: str, answer: Answer, reason: Reason | None = None) -> Refusal:
+        """An answer that is a no, with the code that the vendor gave, or why we take it for one."""
+        return Refusal(f"{self._vendor}: {message}", reason or _code(answer), answer.status)
 
     def _failure(self, error: HttpError) -> LinkError:
         match error:
             case TooSlow():
-                return self.error("it did not answer in time; see its status page, and click again")
+                text, reason = _TOO_SLOW, Reason.LATE
             case TooLarge():
-                return self.error("the answer is too large for what was asked; see base_url")
+                text, reason = _TOO_LARGE, Reason.UNUSABLE
+            case Unreachable():
+                text, reason = str(error), Reason.NO_CONNECTION
+            case Untrusted():
+                text, reason = str(error), Reason.NOT_TRUSTED
             case _:
-                return self.error(str(error))
+                text, reason = str(error), Reason.UNUSABLE
+        return self.error(text, reason)
 
     def _objection(self, answer: Answer, cure: str, shape: type) -> LinkError | None:
         status, document = answer.status, answer.document
         if answer.ok and not _is_error(document):
-            return None if isinstance(document, shape) else self.error(_NO_OBJECT)
+            fits = isinstance(document, shape)
+            return None if fits else self.error(_NO_OBJECT, Reason.UNUSABLE)
         if status in _SERVER_ERRORS or status in _PASSING:
             text = f"it is in trouble ({status}); see its status page, and click again"
             return LinkError(f"{self._vendor}: {text}", _code(answer))
@@ -203,6 +218,8 @@ class VendorApi:
         return self.refusal(text, answer)
 
 
+_TOO_SLOW = "it did not answer in time; see its status page, and click again"
+_TOO_LARGE = "the answer is too large for what was asked; see base_url"
 _NO_OBJECT = "the answer is empty or no object; see that base_url is right"
 _TOO_OFTEN = "see what else asks it for this account, or ask it for a higher limit"
 
@@ -256,7 +273,9 @@ class Logins:
             LinkError: it failed, now or a while ago.
         """
         if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise LinkError(f"{self._vendor} has not let in an earlier click yet; click again")
+            raise LinkError(
+                f"{self._vendor} has not let in an earlier click yet; click again", Reason.BUSY
+            )
         try:
             return self._run(login)
         finally:
@@ -266,7 +285,7 @@ class Logins:
         try:
             permit = self._breaker.permit()
         except NoAnswer as error:
-            raise LinkError(f"{self._vendor} is {error}") from None
+            raise LinkError(f"{self._vendor} is {error}", Reason.PAUSED) from None
         try:
             result = login()
         except Refusal as error:

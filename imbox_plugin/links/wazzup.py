@@ -22,6 +22,7 @@ from imbox_plugin.links import (
     LinkBuilder,
     LinkContext,
     Lookup,
+    Reason,
     Schema,
     fields,
 )
@@ -200,7 +201,8 @@ class Wazzup(LinkBuilder):
         if not leads_to(url, self.options["host"], below=True):
             raise self._api.error(
                 "it gave no address, or one that is not https at host; correct host if Wazzup "
-                "has moved"
+                "has moved",
+                Reason.NOT_AT_HOST,
             )
         return Destination(str(url), self._frame)
 

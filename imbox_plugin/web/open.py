@@ -14,14 +14,17 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
+from wsgiref.types import WSGIEnvironment
 
 import orjson
 from flask import Blueprint, Response, render_template, request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
+from werkzeug.datastructures import Headers
 
 from imbox_plugin.formats import Formats
+from imbox_plugin.links import Reason
 from imbox_plugin.minting import Mint, Minted, NotMinted
 from imbox_plugin.model import Event
 from imbox_plugin.panel import Panel, PanelLink
@@ -41,6 +44,13 @@ _PER_CLIENT = RateLimitItemPerMinute(600, namespace="client")
 _CLICKS = RateLimitItemPerMinute(10, namespace="clicks")
 _EVENTS = RateLimitItemPerMinute(120, namespace="events")
 
+#: what an agent is told where another try alone is of no use
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        Reason.NO_CONTACT: "failed_no_contact",
+        Reason.SEVERAL_CONTACTS: "failed_several_contacts",
+    }
+)
 _UNLISTED = MappingProxyType({"X-Robots-Tag": "noindex, nofollow"})
 _OWN = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
 # Browsers hold the redirect after a form to `form-action` too, and whose host it will be is not
@@ -66,6 +76,16 @@ class _Shut(Exception):
 
 class _TooOften(Exception):
     """More requests than anybody needs."""
+
+
+class _Away(Response):
+    """Leads to an address as the vendor wrote it; `Minted` has seen that it can be a header."""
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """The headers, without what Werkzeug makes of braces and brackets in an address."""
+        headers = super().get_wsgi_headers(environ)
+        headers["Location"] = self.headers["Location"]
+        return headers
 
 
 class Opener:
@@ -144,11 +164,12 @@ class Opener:
                 panel=panel,
                 link=link,
                 fallback=ticket.fallback,
+                advice=_ADVICE.get(error.code, "failed_advice"),
             )
         if minted.frame and link.embed:
             return self._embedded(minted, panel, link)
         headers = {"Location": minted.url, **_UNLISTED}
-        return Response(status=HTTPStatus.SEE_OTHER, headers=headers)
+        return _Away(status=HTTPStatus.SEE_OTHER, headers=headers)
 
     def event(self, sealed: str) -> Response:
         """What the vendor's page told ours: kept before it is answered."""

@@ -6,11 +6,14 @@ import tomllib
 import pytest
 
 from imbox_plugin.app import create_app
+from imbox_plugin.links import Reason
 from imbox_plugin.model import Key, Lookup, View
+from imbox_plugin.tickets import PATH
 from tests.demo import ROOT
 from tests.toml_text import toml_text
 
 PAGE = (ROOT / "docs" / "chat-links.md").read_text("utf-8")
+LINKS = (ROOT / "docs" / "links.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", PAGE, re.MULTILINE))
 EXAMPLES = [
     (heading, block)
@@ -32,27 +35,51 @@ PERSON = {
 SOURCE = {"name": "crm", "type": "inline", "people": [PERSON], "default_region": "SE"}
 
 
-@pytest.fixture
-def link(tmp_path):
-    """The link of a card, with a block of the page."""
+def link_of(service):
+    """The link of a card."""
+    lookup = Lookup(View.CALL, {Key.PHONE: "+46701740605"})
+    return service.panels["default"].answer(lookup).reply.contact_link
 
-    def link(block):
+
+@pytest.fixture
+def service(tmp_path):
+    """The service, with a block of the page."""
+
+    def service(block):
         document = {**TOP, **tomllib.loads(block)}
         document["sources"] = [SOURCE]
         document["panels"]["default"]["keys"] = [{"id": "t", "secret": KEY}]
         file = tmp_path / "imbox.toml"
         file.write_text(toml_text(document), "utf-8")
         environ = dict.fromkeys(re.findall(r'env = "(\w+)"', block), KEY)
-        panel = create_app(file, environ).extensions["imbox_plugin"].panels["default"]
-        return panel.answer(Lookup(View.CALL, {Key.PHONE: "+46701740605"})).reply.contact_link
+        return create_app(file, environ).extensions["imbox_plugin"]
 
-    return link
+    return service
+
+
+@pytest.fixture
+def link(service):
+    """The link of a card, with a block of the page."""
+    return lambda block: link_of(service(block))
 
 
 @pytest.mark.parametrize(("heading", "block"), EXAMPLES)
 def test_an_example_gives_a_link_of_the_vendor_it_stands_under(link, heading, block):
     assert link(block)
     assert f'type = "{heading.lower()}"' in block
+
+
+@pytest.mark.parametrize(("heading", "block"), EXAMPLES)
+def test_an_example_that_is_made_at_the_click_has_another_way(service, heading, block):
+    made = service(block)
+    _, is_ticket, sealed = link_of(made).url.partition(PATH)
+
+    assert not is_ticket or made.tickets.read(sealed).fallback, heading
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_explained(reason):
+    assert f"| `{reason}`" in LINKS or f", `{reason}` |" in LINKS
 
 
 def test_every_vendor_has_a_section():

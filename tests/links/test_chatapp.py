@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from imbox_plugin.links import LinkContext, LinkError
+from imbox_plugin.links import LinkContext, LinkError, Reason
 from imbox_plugin.links.chatapp import ChatApp, http_build_query
 from imbox_plugin.model import Contact, Key, Lookup, View
 from imbox_plugin.seals import Seal
@@ -445,6 +445,7 @@ def test_what_is_no_pair_of_tokens_is_not_kept(tmp_path, document):
         error = refusal(minting(server.url, tmp_path))
 
     assert "no pair of tokens where its document says" in str(error)
+    assert error.code is Reason.NO_CREDENTIAL
     assert not [file for file in tmp_path.iterdir() if not file.suffix]
 
 
@@ -473,6 +474,7 @@ def test_another_process_that_does_not_end_costs_no_more_either(chatapp, tmp_pat
         error = refusal(holder)
 
     assert "click again" in str(error)
+    assert error.code is Reason.BUSY
 
 
 # --- one renewal ----------------------------------------------------------------------------------
@@ -610,6 +612,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_a_login_is_wasted(chata
     error = refusal(minting(chatapp.url, tmp_path / "file" / "state"))
 
     assert "the folder of state cannot be written (Not a directory)" in str(error)
+    assert error.code is Reason.NO_STATE
     assert chatapp.asked == []
 
 

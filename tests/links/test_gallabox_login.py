@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from marshmallow import ValidationError
 
-from imbox_plugin.links import LinkContext, LinkError
+from imbox_plugin.links import LinkContext, LinkError, Reason
 from imbox_plugin.links.gallabox import Gallabox
 from imbox_plugin.model import Contact, Key, Lookup, View
 from tests.links.minting import Hours, everything_told, once
@@ -105,8 +105,9 @@ def test_without_a_login_or_a_number_there_is_nothing_to_order(gallabox):
 def test_an_order_from_before_the_login_was_taken_out_is_refused_with_the_cure():
     without = Gallabox(Gallabox.Options().load({}), LinkContext())
 
-    with pytest.raises(LinkError, match="open the contact anew"):
+    with pytest.raises(LinkError, match="open the contact anew") as refused:
         without.mint({"phone": "+46701740605", "name": ""})
+    assert refused.value.code is Reason.NO_LOGIN
 
 
 def test_a_long_name_makes_no_long_order(gallabox):
@@ -128,7 +129,7 @@ def test_a_long_name_makes_no_long_order(gallabox):
             "429",
             "too often (429); see what else asks it for this account, or ask it for a higher limit",
         ),
-        ("no_token", "200", "no token at token_path; correct it"),
+        ("no_token", Reason.NO_CREDENTIAL, "no token at token_path; correct it"),
         ("out_of_order", "503", "in trouble (503); see its status page"),
     ],
 )
@@ -152,6 +153,7 @@ def test_whoever_was_not_let_in_does_not_knock_again_for_a_while(gallabox, situa
     error = refusal(builder)
 
     assert "Gallabox is left alone after failures, the last: Gallabox" in str(error)
+    assert error.code is Reason.PAUSED
     assert len(gallabox.asked) == 1
 
 
@@ -261,6 +263,7 @@ def test_a_click_behind_one_that_hangs_does_not_wait_longer_than_it_may():
         over.set()
 
     assert all("click again" in str(error) for error in errors)
+    assert {error.code for error in errors} <= {Reason.BUSY, Reason.LATE}
 
 
 def test_nothing_of_a_click_is_logged_or_shown(gallabox, caplog):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from imbox_plugin.links import Destination, Frame, LinkContext, LinkError
+from imbox_plugin.links import Destination, Frame, LinkContext, LinkError, Reason
 from imbox_plugin.links.spoki import Spoki
 from imbox_plugin.model import Contact, Key, Lookup, View
 from tests.links.minting import CONFUSING, everything_told, once, situations
@@ -244,16 +244,19 @@ def test_the_contact_with_the_number_is_taken_however_it_is_written(spoki, phone
 
 
 @pytest.mark.parametrize(
-    ("phone", "says"),
+    ("phone", "reason", "says"),
     [
-        ("+46701740607", "it has no contact with the number; write to them in Spoki first"),
-        ("+46701740608", "several contacts may have the number"),
-        ("+46701740610", "several contacts may have the number"),
-        ("+46701740611", "the contact has no chat_link at spoki.app"),
+        ("+46701740607", Reason.NO_CONTACT, "it has no contact with the number; write to them"),
+        ("+46701740608", Reason.SEVERAL_CONTACTS, "several contacts may have the number"),
+        ("+46701740610", Reason.SEVERAL_CONTACTS, "several contacts may have the number"),
+        ("+46701740611", Reason.NO_CHAT, "the contact has no chat_link at spoki.app"),
     ],
 )
-def test_a_chat_that_is_not_certain_is_not_opened_and_no_token_is_made(spoki, phone, says):
-    assert says in str(refusal(spoki, phone))
+def test_a_chat_that_is_not_certain_is_not_opened_and_no_token_is_made(spoki, phone, reason, says):
+    error = refusal(spoki, phone)
+
+    assert says in str(error)
+    assert error.code is reason
     assert [asked.method for asked in spoki.asked] == ["GET"]
 
 
@@ -337,7 +340,10 @@ def test_a_wrong_key_is_noticed(spoki):
 )
 def test_a_token_that_is_none_opens_nothing(answer):
     with serving(once(body=json.dumps(answer).encode())) as server:
-        assert "gave no token and uid" in str(refusal(server, page="chats"))
+        error = refusal(server, page="chats")
+
+    assert "gave no token and uid" in str(error)
+    assert error.code is Reason.NO_CREDENTIAL
 
 
 def test_both_calls_share_one_time_limit():

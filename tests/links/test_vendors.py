@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError
 from requests.models import PreparedRequest
 
-from imbox_plugin.links import LinkError
+from imbox_plugin.links import LinkError, Reason
 from imbox_plugin.links.vendors import BaseUrl, Host, Refusal, VendorApi, is_token, leads_to
 from tests.links.minting import CONFUSING, everything_told, once
 from tests.loopback import serving
@@ -225,12 +225,18 @@ def test_what_cannot_be_in_a_header_is_no_token(value):
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"1", b"null", b" "])
 def test_a_success_without_an_object_is_none(body):
-    assert "no object; see that base_url" in str(refusal(once(body=body)))
+    error = refusal(once(body=body))
+
+    assert "no object; see that base_url" in str(error)
+    assert error.code is Reason.UNUSABLE
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"<html>", b'{"a": NaN}'])
 def test_a_success_that_is_no_json_is_none(body):
-    assert "the answer is not JSON" in str(refusal(once(body=body)))
+    error = refusal(once(body=body))
+
+    assert "the answer is not JSON" in str(error)
+    assert error.code is Reason.UNUSABLE
 
 
 def test_an_answer_without_an_end_is_too_large():
@@ -238,7 +244,29 @@ def test_an_answer_without_an_end_is_too_large():
         wire.request()
         wire.flood(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" " * 60_000)
 
-    assert "the answer is too large" in str(refusal(play))
+    error = refusal(play)
+
+    assert "the answer is too large" in str(error)
+    assert error.code is Reason.UNUSABLE
+
+
+def test_a_connection_that_breaks_off_is_none():
+    assert refusal(lambda wire: wire.request()).code is Reason.NO_CONNECTION
+
+
+def test_a_certificate_that_nobody_signed_is_not_trusted():
+    with serving(once(), tls=True) as server, pytest.raises(LinkError) as refused:
+        ask(server.url)
+
+    assert refused.value.code is Reason.NOT_TRUSTED
+
+
+def test_an_answer_that_does_not_come_is_late():
+    api_hangs = serving(lambda wire: (wire.request(), wire.sock.recv(1)))
+    with api_hangs as server, pytest.raises(LinkError) as refused:
+        VendorApi("Chatty", server.url, "").ask("GET", "/", deadline=time.monotonic() + 0.2)
+
+    assert refused.value.code is Reason.LATE
 
 
 def test_a_redirect_is_not_followed():

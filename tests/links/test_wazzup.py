@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from imbox_plugin.links import Destination, Frame, LinkContext, LinkError
+from imbox_plugin.links import Destination, Frame, LinkContext, LinkError, Reason
 from imbox_plugin.links.wazzup import Wazzup
 from imbox_plugin.model import Contact, Key, Lookup, View
 from tests.links.minting import CONFUSING, everything_told, once, situations
@@ -260,7 +260,7 @@ def test_an_order_is_json_of_a_size_for_an_address():
     ("situation", "code", "says"),
     [
         ("no_such_account", "NO_SUCH_ACCOUNT", "reports an error in an answer of success"),
-        ("no_such_account_cut_short", "", "the answer is not JSON"),
+        ("no_such_account_cut_short", Reason.UNUSABLE, "the answer is not JSON"),
         ("not_let_in", "401", "does not let us in (401); correct api_key"),
         ("key_not_meant_for_this", "FORBIDDEN", "does not let us in (403); correct api_key"),
         ("too_often", "TOO_MANY_REQUESTS", "asked too often (429)"),
@@ -300,6 +300,12 @@ def test_an_address_elsewhere_is_not_followed_and_not_repeated(body):
 
     assert "wazzup24" not in everything_told(error)
     assert "evil" not in everything_told(error)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"url": "https://wazzup24.example/chat"}'])
+def test_without_an_address_at_the_host_the_log_says_so(body):
+    with serving(once(body=body)) as server:
+        assert refusal(server).code is Reason.NOT_AT_HOST
 
 
 def test_the_settings_say_which_host_a_window_may_be_at():

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from imbox_plugin.links import Destination, LinkError
+from imbox_plugin.links import Destination, LinkError, Reason
+from imbox_plugin.model import Key, Lookup, View
 from imbox_plugin.tickets import Tickets
 from imbox_plugin.web.open import MAX_EVENT, MAX_EVENT_ID
 from tests.opened import BASE, CHAT, ORDER, PHONE, SECRET, Opened
@@ -138,6 +139,10 @@ def test_every_click_gets_an_address_of_its_own_until_the_ticket_expires(opened)
     "url",
     [
         "https://chat.example.com/a%2Fb;p=1?x=%25C3+&y=$!*'(),:@/?~#/e?%5B",
+        # As Wazzup's document has it.
+        "https://12345678.wazzup24.com/chat/0e812899-e25b-4a18-a3e4-d1f5890f9de7?token=${token}",
+        'https://chat.example.com/?f[0]=a|b&g={x}^`<>"\\#[]',
+        "https://chat.example.com:443/",
         "https://chat.example.com",
     ],
 )
@@ -271,12 +276,49 @@ def test_a_failure_of_the_vendors_offers_the_other_way_and_another_try(opened, i
     answer = opened.post()
 
     assert answer.status_code == 502
-    assert "No answer from the service “Chat” cannot be opened right now." in text(answer)
+    assert "“Chat” cannot be opened right now The service gave nothing to open." in text(answer)
     assert '<a class="button" href="https://wa.me/46701740605" rel="noreferrer">WhatsApp</a>' in (
         answer.text
     )
     assert "Try again" in answer.text
     assert answer.headers["Content-Security-Policy"] == PAGE_POLICY
+
+
+@pytest.mark.parametrize(
+    ("locale", "reason", "says"),
+    [
+        (
+            "en",
+            Reason.NO_CONTACT,
+            "The service has no contact for this person. Write to the person",
+        ),
+        ("sv", Reason.NO_CONTACT, "Tjänsten har ingen kontakt för personen. Skriv till personen"),
+        (
+            "en",
+            Reason.SEVERAL_CONTACTS,
+            "The service has several contacts that may be this person.",
+        ),
+        ("sv", Reason.SEVERAL_CONTACTS, "Tjänsten har flera kontakter som kan vara personen."),
+    ],
+)
+def test_an_agent_who_can_mend_it_is_told_how(serve, locale, reason, says):
+    opened = serve(CHAT, locale=locale)
+    opened.builder().instead = LinkError("for the operator", reason)
+
+    assert says in text(opened.post())
+
+
+@pytest.mark.parametrize(
+    ("locale", "says"),
+    [("en", "Open without automatic login"), ("sv", "Öppna utan automatisk inloggning")],
+)
+def test_the_links_own_address_is_not_called_as_what_failed(serve, locale, says):
+    opened = serve({**CHAT, "own": "https://o.example.com/"}, locale=locale)
+    reply = opened.service.panels["support"].answer(Lookup(View.CALL, {Key.PHONE: PHONE})).reply
+    opened.builder().instead = LinkError("no account")
+    answer = opened.post(reply.contact_link.url.removeprefix(BASE))
+
+    assert f'href="https://o.example.com/46701740605" rel="noreferrer">{says}</a>' in answer.text
 
 
 def test_a_failure_without_another_way_offers_another_try_only(opened):
@@ -285,6 +327,19 @@ def test_a_failure_without_another_way_offers_another_try_only(opened):
 
     assert answer.status_code == 502
     assert "<a " not in answer.text
+
+
+def test_a_vendor_with_a_code_like_a_reason_does_not_choose_the_advice(opened):
+    opened.builder().instead = LinkError("", "no contact")
+
+    assert "Write to the person" not in text(opened.post())
+
+
+def test_the_log_has_a_reason_where_the_vendor_gave_no_code(opened, caplog):
+    opened.builder().instead = LinkError(f"no chat with {PHONE}", Reason.NO_CONTACT)
+    opened.post()
+
+    assert caplog.messages[-1] == "panels.support.links[0] gave no address: no contact"
 
 
 def test_the_log_has_the_links_place_and_the_vendors_code_and_nothing_else(opened, caplog):
