@@ -140,6 +140,7 @@ def create_app(
     app = Flask("imbox_plugin", static_folder=None)
     most = _places(file, environ)
     service = app.extensions["imbox_plugin"] = build(file, inbox)
+    _check_threads(file, service.settings, most)
     for warning in file.warnings:
         _log.warning("settings: %s", warning)
     app.register_blueprint(webhook.blueprint())
@@ -176,6 +177,17 @@ def _places(file: SettingsFile, environ: Mapping[str, str]) -> int:
     except ValueError as error:
         file.problem("", str(error))
         return 0
+
+
+def _check_threads(file: SettingsFile, settings: Settings, most: int) -> None:
+    """Warn of sources that could hold every place of a process, so that nobody else had one."""
+    for table in settings.sources:
+        if table.threads >= most:
+            file.warn(
+                f"{table.path}.threads",
+                f"{table.threads}, and a process has {most} places, so this source alone can hold "
+                "them all while it is slow; set it lower, or WEB_THREADS higher",
+            )
 
 
 def build(file: SettingsFile, inbox: Inbox | None = None) -> Service:

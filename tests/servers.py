@@ -72,10 +72,10 @@ class Server:
             if not connection:
                 own.close()
 
-    def ask(self, number):
+    def ask(self, number, panel="default"):
         """Who is shown for an external id, or the status; None: the connection was lost."""
         try:
-            reply = self.fetch(f"/imbox?view=chat&externalId={number}")
+            reply = self.fetch(f"/imbox/{panel}?view=chat&externalId={number}")
         except (OSError, HTTPException):
             return None
         return json.loads(reply.body)["contactName"] if reply.status == 200 else reply.status
@@ -135,11 +135,11 @@ def serving(folder, settings, **environ):
 
 
 @contextmanager
-def gated(folder, **environ):
+def gated(folder, settings=_GATED_SETTINGS, **environ):
     """A server whose source answers nobody until the gate is open, as it is in the end."""
     (folder / "gated_source.py").write_text(_GATED)
     (folder / "asked").touch()
-    with serving(folder, _GATED_SETTINGS, **environ) as server:
+    with serving(folder, settings, **environ) as server:
         try:
             yield server
         finally:

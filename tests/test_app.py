@@ -152,6 +152,24 @@ def test_a_source_by_phone_without_a_region_is_warned_about(write, caplog, regio
     )
 
 
+@pytest.mark.parametrize(
+    ("threads", "environ", "warned"),
+    [
+        ("", {}, False),
+        ("threads = 23\n", {}, False),
+        ("threads = 24\n", {}, True),
+        ("", {"WEB_THREADS": "16"}, True),
+        ("threads = 7\n", {"WEB_THREADS": "8"}, False),
+    ],
+)
+def test_a_source_that_could_hold_every_place_is_warned_about(
+    write, caplog, threads, environ, warned
+):
+    create_app(write(SOURCE, threads, PANEL), {**ENVIRON, **environ})
+
+    assert any("sources[0].threads" in record.getMessage() for record in caplog.records) is warned
+
+
 def test_a_source_is_told_its_name_its_folder_its_region_and_its_time(card, tmp_path):
     settings = 'deadline = 1.5\ndefault_region = "NO"\n'
     texts = {name: f"{{{{ contact.{name} }}}}" for name in ("name", "folder", "region", "limit")}

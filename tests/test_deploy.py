@@ -148,6 +148,19 @@ def test_the_balancer_logs_no_identity_and_no_key(balancer, servers, folder):
         assert not re.search(f"anna|7001740605|{KEY}|example", text)
 
 
+def test_vendors_webhooks_come_through_the_balancer(balancer, folder):
+    # The settings of these servers take none, and they say so themselves.
+    status, told = ask(balancer, f"/hooks/wazzup/default?key={KEY}", "POST")
+    until(lambda: "\n" in (folder / "access.log").read_text())
+
+    assert (status, json.loads(told)["detail"]) == (
+        404,
+        "No webhooks are taken here; correct the address.",
+    )
+    assert " POST /hooks/wazzup/default 404 " in (folder / "access.log").read_text()
+    assert KEY not in (folder / "access.log").read_text()
+
+
 def test_the_balancer_keeps_probes_inside(balancer):
     statuses = [ask(balancer, path)[0] for path in ("/livez", "/readyz", "/")]
 

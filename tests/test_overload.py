@@ -16,6 +16,23 @@ from tests.servers import gated, until
 _PLACES = 4
 #: three times what two workers have
 _CLIENTS = 3 * 2 * _PLACES
+#: everything that could be set otherwise is as it is by default, but for the time that there is
+_TWO_PANELS = """
+deadline = 30
+[[sources]]
+name = "hangs"
+type = "gated_source:Gated"
+[[sources]]
+name = "quick"
+type = "inline"
+people = [{ name = "Anna", external_id = "1" }]
+[panels.hangs]
+keys = [{ id = "test", secret = { env = "IMBOX_API_KEY" } }]
+sources = ["hangs"]
+[panels.quick]
+keys = [{ id = "test", secret = { env = "IMBOX_API_KEY" } }]
+sources = ["quick"]
+"""
 
 
 @pytest.fixture
@@ -55,6 +72,18 @@ def test_what_is_too_much_is_refused_before_anything_is_answered_and_nobody_is_l
     assert {number: replies[number].result() for number in inside} == {
         number: f"Customer {number}" for number in inside
     }
+
+
+def test_a_source_that_hangs_leaves_others_a_place_at_the_defaults(tmp_path, clients):
+    with gated(tmp_path, _TWO_PANELS, WEB_CONCURRENCY="1") as server:
+        hanging = [clients.submit(server.ask, number, "hangs") for number in range(_CLIENTS)]
+        until(lambda: len(asked(server)) + sum(reply.done() for reply in hanging) == _CLIENTS)
+        others = [server.ask(number, "quick") for number in (1, 1, 1)]
+        # That the source was too busy for some is on their cards.
+        refused = [reply.result() for reply in hanging if reply.done()]
+
+    assert others == ["Anna"] * 3
+    assert 503 not in refused
 
 
 def test_after_the_load_everybody_is_answered_again(server, clients):

@@ -30,7 +30,7 @@ def places(environ: Mapping[str, str]) -> int:
     Raises:
         ValueError: it is not a number of 1 or more.
     """
-    text = environ.get(_THREADS, "16")
+    text = environ.get(_THREADS, "24")
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError(
             f"the environment variable {_THREADS} is not a number of 1 or more; correct it"

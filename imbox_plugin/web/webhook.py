@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from socket import SHUT_RD, socket
+from threading import Timer
 from types import MappingProxyType
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -42,6 +45,8 @@ _PLAIN = re.compile(rb"(?!plugin)[A-Za-z]+=[!-%'-~]*(?:&(?!plugin)[A-Za-z]+=[!-%
 DEFAULT_PANEL = "default"
 
 _ROOT = "/imbox"
+#: seconds for which a body is waited, and then for one more piece of it
+_BODY_PATIENCE = 0.5
 #: where the shortcut tells the app of the place for a reply
 _PLACE = "imbox_plugin.place"
 
@@ -272,10 +277,38 @@ def _body() -> bytes:
     if request.method != "POST":
         return b""
     try:
-        return request.stream.read(MAX_BODY + 1)
+        with _in_time(request.environ.get("gunicorn.socket")):
+            return request.stream.read(MAX_BODY + 1)
     except Exception:  # noqa: BLE001
         # A body that breaks off is no reason to fail: it is static, and all it has is extras.
+        # After an error gunicorn takes no other request from that connection.
         return b""
+
+
+@contextmanager
+def _in_time(connection: socket | None) -> Iterator[None]:
+    """Let what waits for a connection fail soon; None: another server than gunicorn has its own."""
+    if connection is None:
+        yield
+        return
+    before = connection.gettimeout()
+    # The limit of a connection begins anew with each piece, and a body may come as single bytes. So
+    # in the end only what is there already is taken.
+    end = Timer(_BODY_PATIENCE, connection.settimeout, [0.0])
+    end.start()
+    connection.settimeout(_BODY_PATIENCE)
+    try:
+        yield
+    except (TimeoutError, BlockingIOError):
+        # Before it closes the connection gunicorn would wait for the rest, for two seconds and in
+        # the thread that takes all connections.
+        connection.shutdown(SHUT_RD)
+        raise
+    finally:
+        end.cancel()
+        # It must not come between an answer and its sending.
+        end.join()
+        connection.settimeout(before)
 
 
 def _parameters(schema: LookupSchema, body: bytes) -> dict[str, list[str]]:

@@ -7,10 +7,12 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.loopback import Wire
 from tests.web.conftest import KEY, SETTINGS, basic
 
 ROOT = Path(__file__).parents[2]
@@ -30,12 +32,15 @@ class Server:
     def send(self, request, *, hang_up=False):
         """Send raw bytes and return all that comes back until the server closes."""
         raw = request.encode() if isinstance(request, str) else request
-        with socket.create_connection(("127.0.0.1", self._port), timeout=20) as connection:
+        with self.connected() as connection:
             connection.sendall(raw)
             if hang_up:
                 connection.shutdown(socket.SHUT_WR)
             with connection.makefile("rb") as answer:
                 return answer.read()
+
+    def connected(self):
+        return socket.create_connection(("127.0.0.1", self._port), timeout=20)
 
     def log_until(self, marker):
         """All lines that the process has written, up to the first with the marker."""
@@ -186,6 +191,71 @@ def test_a_body_of_any_kind_is_no_reason_to_fail(server, headers, body):
 )
 def test_a_body_that_breaks_off_is_no_reason_to_fail(server, headers, body):
     assert status(server.send(post(headers, body), hang_up=True)) == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ("Content-Length: 100\r\n", b""),
+        ("Content-Length: 100\r\n", b'{"segm'),
+        ("Content-Length: 100\r\nExpect: 100-continue\r\n", b""),
+        ("Transfer-Encoding: chunked\r\n", b""),
+        ("Transfer-Encoding: chunked\r\n", b'11\r\n{"seg'),
+    ],
+)
+def test_a_body_that_does_not_come_is_not_waited_for(server, headers, body):
+    answer = server.send(post(headers, body))
+
+    assert status(answer) == 200
+    assert b"Anna Andersson" in answer
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ("Content-Length: 4000\r\n", b""),
+        ("Transfer-Encoding: chunked\r\n", b"fa0\r\n"),
+    ],
+)
+def test_a_body_that_comes_byte_by_byte_is_not_waited_for_to_its_end(server, headers, body):
+    with server.connected() as connection:
+        connection.sendall(post(headers, body))
+        wire = Wire(connection)
+        wire.drip(b" " * 4000)
+        answer = connection.makefile("rb").read()
+
+    assert wire.cut_off
+    assert status(answer) == 200
+    assert b"Anna Andersson" in answer
+
+
+def test_what_comes_of_a_body_after_the_answer_is_not_taken_for_the_next_request(server):
+    late = get(f"/imbox?view=chat&externalId=C-1001&key={KEY}", headers="")
+    head = f"POST {ASKED} HTTP/1.1\r\nHost: x\r\n{KNOWN}Content-Length: {len(late)}\r\n\r\n"
+    with server.connected() as connection, connection.makefile("rb") as answer:
+        connection.sendall(head.encode())
+        first = answer.readline()
+        with suppress(OSError):
+            connection.sendall(late.encode())
+        try:
+            rest = answer.read()
+        except ConnectionResetError:
+            rest = b""
+
+    assert first == b"HTTP/1.1 200 OK\r\n"
+    assert b"HTTP/1.1" not in rest
+
+
+def test_the_connection_serves_on_after_a_body_that_took_a_moment(server):
+    head = f"POST {ASKED} HTTP/1.1\r\nHost: x\r\n{KNOWN}Expect: 100-continue\r\n"
+    with server.connected() as connection, connection.makefile("rb") as answer:
+        connection.sendall(f"{head}Content-Length: 4\r\n\r\n".encode())
+        asked_for = answer.readline()
+        connection.sendall(b"null" + get().encode())
+        answers = answer.read()
+
+    assert asked_for == b"HTTP/1.1 100 Continue\r\n"
+    assert re.findall(rb"HTTP/1\.1 (\d{3}) ", answers) == [b"200", b"200"]
 
 
 def test_a_refused_request_is_answered_without_waiting_for_its_body(server):

@@ -217,8 +217,8 @@ def test_a_number_of_threads_that_is_none_stops_the_start(serve, text):
         serve(WEB_THREADS=text)
 
 
-def test_places_are_sixteen_unless_the_environment_says_otherwise():
-    assert (places({}), places({"WEB_THREADS": "3"})) == (16, 3)
+def test_places_are_24_unless_the_environment_says_otherwise():
+    assert (places({}), places({"WEB_THREADS": "3"})) == (24, 3)
 
 
 def test_the_server_has_its_door_before_the_key_is_looked_at(serve):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from urllib.parse import quote
 
 import pytest
@@ -273,6 +274,33 @@ def test_no_more_of_a_body_is_read_than_is_looked_into(ask):
 
     assert answer.status_code == 200
     assert body.tell() == MAX_BODY + 1
+
+
+@pytest.mark.parametrize("sent", [b'{"segment": "gold"}', b'{"segment'])
+def test_the_server_finds_its_connection_as_patient_as_it_was(ask, asked, sent):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb", 0) as body:
+        ours.settimeout(20.0)
+        theirs.sendall(sent)
+        overrides = {"gunicorn.socket": ours, "wsgi.input": body, "CONTENT_LENGTH": "19"}
+        answer = ask("view=chat&externalId=C-1001", "POST", environ_overrides=overrides)
+        (lookup,) = asked
+
+        assert (answer.status_code, ours.gettimeout()) == (200, 20.0)
+        assert lookup.extras == ({"segment": "gold"} if len(sent) == 19 else {})
+
+
+def test_nothing_more_is_waited_for_from_who_sent_no_body(ask):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb", 0) as body:
+        ours.settimeout(20.0)
+        # As gunicorn has it: Werkzeug reads from the connection, and errors are the connection's.
+        overrides = {"gunicorn.socket": ours, "wsgi.input": body, "wsgi.input_terminated": True}
+        answer = ask("view=chat&externalId=C-1001", "POST", environ_overrides=overrides)
+
+        assert answer.json["contactName"] == "Anna Andersson"
+        # Whoever closes this connection gracefully reads it to its end first.
+        assert ours.recv(1) == b""
 
 
 def test_nobody_is_searched_by_a_posted_identity(ask, asked):
