@@ -52,6 +52,8 @@ _FEATURES = ("camera", "microphone", "clipboard-read", "clipboard-write")
 _ORIGIN = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]*[A-Za-z0-9])+")
 _PHONE_DIGITS = "phone_digits"
+#: where the settings write the @ of an account, and whoever stored it has, too
+_ATS = re.compile("@{2,}")
 #: numbers and chat ids of one link, and characters of one: an order becomes part of an address
 _MOST = 5
 _LONGEST = 100
@@ -231,8 +233,9 @@ class ChatApp(LinkBuilder):
         """What the chats are found by; None: nothing."""
         digits = [phone.lstrip("+") for phone in phones(lookup, contact)][:_MOST]
         values = [partial(_known, number, lookup, contact) for number in digits or [""]]
-        filled = dict.fromkeys(one.fill(value) for one in self._dialog_ids for value in values)
-        ids = [text for text in filled if text and len(text) <= _LONGEST][:_MOST]
+        filled = (one.fill(value) for one in self._dialog_ids for value in values)
+        texts = dict.fromkeys(_ATS.sub("@", text) for text in filled if text)
+        ids = [text for text in texts if len(text) <= _LONGEST][:_MOST]
         numbers = digits if self.options["phones"] else []
         return {"phones": numbers, "dialog_ids": ids} if numbers or ids else None
 

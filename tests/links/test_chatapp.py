@@ -148,6 +148,16 @@ def test_a_chat_that_a_detail_names_needs_no_number():
     )
 
 
+@pytest.mark.parametrize("telegram", ["anna_ost", "@anna_ost", " @anna_ost "])
+def test_an_account_is_the_same_with_its_at_or_without(telegram):
+    contact = Contact(details={"telegram": telegram})
+    builder = link(dialog_ids=["@{contact.telegram}", "@{contact.telegram}"])
+
+    assert builder.url(Lookup(View.CHAT), contact) == (
+        "https://dialogs.pro/?crm%5BdialogIds%5D%5B0%5D=%40anna_ost"
+    )
+
+
 def test_a_link_stays_short_however_much_is_known():
     contact = Contact(
         phones=tuple(f"+467017406{at:02}" for at in range(5, 30)),
