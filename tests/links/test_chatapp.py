@@ -178,6 +178,38 @@ def test_one_employee_can_be_named_by_the_id_in_another_system():
     )
 
 
+@pytest.mark.parametrize("person", [(Lookup(View.CHAT), None), (CALL, ANNA)])
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({}, ""),
+        (
+            {"license_id": 30310, "messenger": "grWhatsApp"},
+            "?api%5Blicense_id%5D=30310&api%5Bmessenger_type%5D=grWhatsApp",
+        ),
+    ],
+)
+def test_all_chats_are_opened_for_whomever_where_the_settings_say_so(person, options, query):
+    assert link(phones=False, **options).url(*person) == f"https://dialogs.pro/{query}"
+
+
+def test_all_chats_are_opened_with_a_token_too(chatapp, tmp_path):
+    builder = minting(chatapp.url, tmp_path, phones=False)
+    order = builder.order(Lookup(View.CHAT), None)
+
+    assert order == {"phones": [], "dialog_ids": []}
+    assert builder.mint(order).url == (
+        "https://dialogs.pro/?api%5Baccess_token%5D=%242y%2410%24canary%2Faccess1"
+        "&api%5Blicense_id%5D=30310&api%5Bmessenger_type%5D=grWhatsApp"
+    )
+
+
+def test_a_person_whose_chat_is_not_known_is_not_shown_all_chats():
+    builder = link(phones=False, dialog_ids=["@{contact.telegram}"])
+
+    assert builder.url(CALL, Contact(phones=("+46701740605",))) is None
+
+
 def test_there_is_no_link_to_nobody():
     builder = link(dialog_ids=["@{contact.telegram}"])
 
@@ -199,7 +231,6 @@ def test_without_a_login_there_is_nothing_to_mint():
         ({"license_id": "30310"}, "license_id", "Not a valid integer"),
         ({"messenger": "a b"}, "messenger", "write it as grWhatsApp"),
         ({"messenger": "grWhatsApp\n"}, "messenger", "write it as grWhatsApp"),
-        ({"phones": False}, "dialog_ids", "nothing finds the chats"),
         ({"dialog_ids": ["{phone}"]}, "dialog_ids", "no placeholder is called 'phone'"),
         ({"dialog_ids": ["x@c.us"]}, "dialog_ids", "must have one placeholder"),
         ({"dialog_ids": ["{phone_digits"]}, "dialog_ids", "placeholders are like {phone_digits}"),
