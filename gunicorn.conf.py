@@ -35,13 +35,21 @@ access_log_format = '%(t)s "%(m)s %(U)s" %(s)s %(B)s %(D)sus'
 control_socket_disable = True
 
 
-_TICKET = re.compile(r"/open/[^/]{32,}")
+# Wherever it stands: `/Open/<ticket>` is a 404 that is logged, and its ticket is as good as ever.
+# No part of a path of ours is as long, for the name of a panel has at most 64 characters.
+_TICKET = re.compile("[^/]{65,}")
+# A path comes decoded, and the end of a line in it would let whoever asks write lines of their own.
+_UNPRINTABLE = re.compile("[^!-~]")
 
 
 def ticketless(record: logging.LogRecord) -> bool:
-    """Leave a link ticket out of the access log: whoever has it can open it."""
+    """Leave a link ticket out of the access log: whoever has it can open it.
+
+    What is left of the path is printable, so that a request is one line.
+    """
     if isinstance(record.args, dict):
-        record.args["U"] = _TICKET.sub("/open/-", record.args.get("U") or "")
+        path = _TICKET.sub("-", record.args.get("U") or "")
+        record.args["U"] = _UNPRINTABLE.sub("?", path)
     return True
 
 

@@ -143,7 +143,7 @@ def test_the_balancer_logs_no_identity_and_no_key(balancer, servers, folder):
     until(lambda: log.read_text().count("\n") == 2)
 
     assert status in {502, 504}
-    assert re.search(r" GET /imbox 200 ", log.read_text())
+    assert re.search(r' GET "/imbox" 200 ', log.read_text())
     for text in (log.read_text(), (folder / "error.log").read_text()):
         assert not re.search(f"anna|7001740605|{KEY}|example", text)
 
@@ -157,8 +157,24 @@ def test_vendors_webhooks_come_through_the_balancer(balancer, folder):
         404,
         "No webhooks are taken here; correct the address.",
     )
-    assert " POST /hooks/wazzup/default 404 " in (folder / "access.log").read_text()
+    assert ' POST "/hooks/wazzup/default" 404 ' in (folder / "access.log").read_text()
     assert KEY not in (folder / "access.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "path", ["/open/{}", "/open//{}", "/Open/{}", "/opne/{}", "/{}", "/imbox/{}"]
+)
+def test_the_balancer_logs_no_ticket_and_one_line_for_a_request(balancer, folder, path):
+    ticket = "gAAAAAB" + "x" * 91
+    ask(balancer, path.format(ticket))
+    ask(balancer, "/nope%22%20200%0A%0Dforged")
+    log = folder / "access.log"
+    until(lambda: "forged" in log.read_text())
+    told = [line for line in log.read_text().splitlines() if "forged" in line]
+
+    assert ticket[:32] not in log.read_text()
+    assert len(told) == 1
+    assert r'"/nope\x22 200\x0A\x0Dforged" 404 ' in told[0]
 
 
 def test_the_balancer_keeps_probes_inside(balancer):

@@ -54,6 +54,8 @@ _FEATURES = ("camera", "microphone", "clipboard-read", "clipboard-write")
 _ORIGIN = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]*[A-Za-z0-9])+")
 _PHONE_DIGITS = "phone_digits"
+#: where the settings write the @ of an account, and whoever stored it has, too
+_ATS = re.compile("@{2,}")
 #: numbers and chat ids of one link, and characters of one: an order becomes part of an address
 _MOST = 5
 _LONGEST = 100
@@ -135,7 +137,8 @@ class ChatApp(LinkBuilder):
             ),
         )
         phones = fields.Boolean(
-            load_default=True, metadata={"help": "whether chats are found by the person's numbers"}
+            load_default=True,
+            metadata={"help": "by the person's numbers; false without dialog_ids: all chats"},
         )
         dialog_ids = fields.List(
             fields.String(validate=_check_dialog_id),
@@ -173,10 +176,6 @@ class ChatApp(LinkBuilder):
 
         @validates_schema
         def _complete(self, data: Mapping[str, Any], **_: Any) -> None:
-            if not data["phones"] and not data["dialog_ids"]:
-                raise ValidationError(
-                    "nothing finds the chats; add one, or phones = true", "dialog_ids"
-                )
             if (data["crm_domain"] is None) != (data["employee_ext_code"] is None):
                 lacks = "crm_domain" if data["crm_domain"] is None else "employee_ext_code"
                 raise ValidationError("missing; one is of no use without the other", lacks)
@@ -234,13 +233,16 @@ class ChatApp(LinkBuilder):
         return Destination(self._address(order, self._account.token()), self._frame)
 
     def _found(self, lookup: Lookup, contact: Contact | None) -> dict[str, list[str]] | None:
-        """What the chats are found by; None: nothing."""
+        """What the chats are found by; None: nothing. Nothing is needed to open them all."""
         digits = [phone.lstrip("+") for phone in phones(lookup, contact)][:_MOST]
         values = [partial(_known, number, lookup, contact) for number in digits or [""]]
-        filled = dict.fromkeys(one.fill(value) for one in self._dialog_ids for value in values)
-        ids = [text for text in filled if text and len(text) <= _LONGEST][:_MOST]
+        filled = (one.fill(value) for one in self._dialog_ids for value in values)
+        texts = dict.fromkeys(_ATS.sub("@", text) for text in filled if text)
+        ids = [text for text in texts if len(text) <= _LONGEST][:_MOST]
         numbers = digits if self.options["phones"] else []
-        return {"phones": numbers, "dialog_ids": ids} if numbers or ids else None
+        is_unfiltered = not self.options["phones"] and not self._dialog_ids
+        found = {"phones": numbers, "dialog_ids": ids}
+        return found if numbers or ids or is_unfiltered else None
 
     def _address(self, found: Mapping[str, Any], token: str | None) -> str:
         license_id = self.options["license_id"]
@@ -256,7 +258,7 @@ class ChatApp(LinkBuilder):
                 "crm": {"phones": found["phones"], "dialogIds": found["dialog_ids"]},
             }
         )
-        return f"{self.options['dialog']}/?{query}"
+        return f"{self.options['dialog']}/{'?' if query else ''}{query}"
 
 
 # --- tokens ---------------------------------------------------------------------------------------

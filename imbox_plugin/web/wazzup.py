@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import orjson
 from flask import Blueprint, Response, current_app, request
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 from imbox_plugin.events import Courier
 from imbox_plugin.model import Event
@@ -44,8 +44,16 @@ class _Text(fields.String):
         return str(super()._deserialize(str(value) if is_number else value, attr, data, **kwargs))
 
 
+class _Table(Schema):
+    """A table that may say null for what it does not know."""
+
+    @pre_load
+    def _nulls_left_out(self, data: Any, **_: Any) -> Any:
+        return _given(data) if isinstance(data, Mapping) else data
+
+
 _NOT_EMPTY = validate.Length(min=1)
-_Chat = Schema.from_dict(
+_Chat = _Table.from_dict(
     {
         "chatType": _Text(required=True),
         "chatId": _Text(required=True),
@@ -53,16 +61,21 @@ _Chat = Schema.from_dict(
         "phone": fields.String(),
     }
 )
-#: what is answered: a contact as `POST /v3/contacts` takes it, a deal as `POST /v3/deals` does
+#: characters of a contact's name, at most
+_LONGEST_NAME = 200
+#: what an answer may leave out, since Wazzup's question has it, or should
+_ASKED = ("responsibleUserId", "name", "contactData", "contacts")
+#: what is answered: a contact as `POST /v3/contacts` takes it, a deal as `POST /v3/deals` does;
+#: required is what only the receiver of events can know
 _ANSWERS: Mapping[str, type[Schema]] = MappingProxyType(
     {
         "createContact": Schema.from_dict(
             {
                 "id": _Text(100, required=True),
-                "responsibleUserId": _Text(100, required=True),
-                "name": _Text(200, required=True),
+                "responsibleUserId": _Text(100),
+                "name": _Text(_LONGEST_NAME),
                 "contactData": fields.List(
-                    fields.Nested(_Chat, unknown=EXCLUDE), required=True, validate=_NOT_EMPTY
+                    fields.Nested(_Chat, unknown=EXCLUDE), validate=_NOT_EMPTY
                 ),
                 "uri": fields.String(validate=validate.Length(max=200)),
             }
@@ -70,10 +83,10 @@ _ANSWERS: Mapping[str, type[Schema]] = MappingProxyType(
         "createDeal": Schema.from_dict(
             {
                 "id": _Text(required=True),
-                "responsibleUserId": _Text(required=True),
+                "responsibleUserId": _Text(),
                 "name": _Text(required=True),
                 "uri": _Text(required=True),
-                "contacts": fields.List(_Text(), required=True, validate=_NOT_EMPTY),
+                "contacts": fields.List(_Text(), validate=_NOT_EMPTY),
                 "closed": fields.Boolean(load_default=False),
             }
         ),
@@ -141,10 +154,45 @@ def _created(courier: Courier, event: Event, schema: Schema) -> Mapping[str, Any
         return {}
     try:
         # What the answer leaves out is as Wazzup wanted it.
-        entity: Mapping[str, Any] = schema.load({**event.data, **answer}, unknown=EXCLUDE)
+        whole = {**_asked(event.data, schema), **_given(answer)}
+        entity: Mapping[str, Any] = schema.load(whole, unknown=EXCLUDE)
     except ValidationError as error:
         wrong = ", ".join(sorted(map(str, error.messages_dict)))
         _log.error("panel %s: a %s was answered with a wrong %s", event.panel, event.type, wrong)
         detail = "The receiver of events answered with no such entity; the log says what is wrong."
         raise Refusal(HTTPStatus.BAD_GATEWAY, detail) from None
     return entity
+
+
+def _asked(data: Mapping[str, Any], schema: Schema) -> Mapping[str, Any]:
+    """What Wazzup's question says of the entity, as far as an answer can have it.
+
+    The entity is made already, so nothing in the question may cost Wazzup its id.
+    """
+    told = {name: data[name] for name in _ASKED if name in data}
+    chats = _chats(told.pop("contactData", None))
+    name = told.pop("name", None)
+    name = name.strip() if isinstance(name, str) else ""
+    if chats:
+        told["contactData"] = chats
+        # Wazzup's documents want one, and the chat's own is what an agent knows the person by.
+        name = name or str(chats[0].get("username") or chats[0]["chatId"])
+    return _usable({**told, "name": name[:_LONGEST_NAME]}, schema)
+
+
+def _chats(told: object) -> list[dict[str, Any]]:
+    """Those of a question's chats that say where they are."""
+    tables = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    chats = [_usable(one, _Chat()) for one in tables]
+    return [one for one in chats if {"chatType", "chatId"} <= one.keys()]
+
+
+def _usable(table: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """The fields that are right, each by itself."""
+    wrong = schema.validate(table, partial=True)
+    return {name: value for name, value in _given(table).items() if name not in wrong}
+
+
+def _given(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What has a value: many systems write null for what they do not know."""
+    return {name: value for name, value in table.items() if value is not None}

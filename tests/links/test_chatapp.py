@@ -148,6 +148,16 @@ def test_a_chat_that_a_detail_names_needs_no_number():
     )
 
 
+@pytest.mark.parametrize("telegram", ["anna_ost", "@anna_ost", " @anna_ost "])
+def test_an_account_is_the_same_with_its_at_or_without(telegram):
+    contact = Contact(details={"telegram": telegram})
+    builder = link(dialog_ids=["@{contact.telegram}", "@{contact.telegram}"])
+
+    assert builder.url(Lookup(View.CHAT), contact) == (
+        "https://dialogs.pro/?crm%5BdialogIds%5D%5B0%5D=%40anna_ost"
+    )
+
+
 def test_a_link_stays_short_however_much_is_known():
     contact = Contact(
         phones=tuple(f"+467017406{at:02}" for at in range(5, 30)),
@@ -166,6 +176,38 @@ def test_one_employee_can_be_named_by_the_id_in_another_system():
         "https://dialogs.pro/?api%5Bcrm_domain%5D=crm.example.com"
         "&api%5Bemployee_ext_code%5D=7%20%26%208&crm%5Bphones%5D%5B0%5D=46701740605"
     )
+
+
+@pytest.mark.parametrize("person", [(Lookup(View.CHAT), None), (CALL, ANNA)])
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({}, ""),
+        (
+            {"license_id": 30310, "messenger": "grWhatsApp"},
+            "?api%5Blicense_id%5D=30310&api%5Bmessenger_type%5D=grWhatsApp",
+        ),
+    ],
+)
+def test_all_chats_are_opened_for_whomever_where_the_settings_say_so(person, options, query):
+    assert link(phones=False, **options).url(*person) == f"https://dialogs.pro/{query}"
+
+
+def test_all_chats_are_opened_with_a_token_too(chatapp, tmp_path):
+    builder = minting(chatapp.url, tmp_path, phones=False)
+    order = builder.order(Lookup(View.CHAT), None)
+
+    assert order == {"phones": [], "dialog_ids": []}
+    assert builder.mint(order).url == (
+        "https://dialogs.pro/?api%5Baccess_token%5D=%242y%2410%24canary%2Faccess1"
+        "&api%5Blicense_id%5D=30310&api%5Bmessenger_type%5D=grWhatsApp"
+    )
+
+
+def test_a_person_whose_chat_is_not_known_is_not_shown_all_chats():
+    builder = link(phones=False, dialog_ids=["@{contact.telegram}"])
+
+    assert builder.url(CALL, Contact(phones=("+46701740605",))) is None
 
 
 def test_there_is_no_link_to_nobody():
@@ -189,7 +231,6 @@ def test_without_a_login_there_is_nothing_to_mint():
         ({"license_id": "30310"}, "license_id", "Not a valid integer"),
         ({"messenger": "a b"}, "messenger", "write it as grWhatsApp"),
         ({"messenger": "grWhatsApp\n"}, "messenger", "write it as grWhatsApp"),
-        ({"phones": False}, "dialog_ids", "nothing finds the chats"),
         ({"dialog_ids": ["{phone}"]}, "dialog_ids", "no placeholder is called 'phone'"),
         ({"dialog_ids": ["x@c.us"]}, "dialog_ids", "must have one placeholder"),
         ({"dialog_ids": ["{phone_digits"]}, "dialog_ids", "placeholders are like {phone_digits}"),

@@ -360,6 +360,40 @@ def test_gunicorn_writes_no_ticket(server):
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["/open//{}", "/Open/{}", "/open/./{}", "/open%2F{}", "/open/x/{}", "/opne/{}", "/{}"],
+)
+def test_gunicorn_writes_no_ticket_of_a_mistyped_address_either(server, address):
+    # The shortest that there can be: an empty one is 73 bytes.
+    ticket = "gAAAAAB" + "x" * 91
+    server.send(get("/the-first-one"))
+    server.log_until("/the-first-one")
+    answer = server.send(get(address.format(ticket)))
+    server.send(get("/the-last-one"))
+    written = server.log_until("/the-last-one")
+
+    assert status(answer) == 404
+    assert '/-" 404' in written
+    assert ticket[:32] not in written
+
+
+@pytest.mark.parametrize("end", ["%0A", "%0D%0A", "%0D", "%0B", "%C2%85", "%E2%80%A8", "%00"])
+@pytest.mark.parametrize("path", ["/nope", "/open/x", "/imbox/x"])
+def test_nobody_writes_a_line_of_their_own_into_the_log(server, path, end):
+    server.send(get("/the-first-one"))
+    server.log_until("/the-first-one")
+    server.send(get(f'{path}{end}[a%20day]%20"GET%20/forged"%20200', headers=""))
+    server.send(get("/the-last-one"))
+    written = server.log_until("/the-last-one").removesuffix("\n")
+    told = [line for line in written.splitlines() if "forged" in line]
+
+    assert len(told) == 1
+    assert f'"GET {path}?' in told[0]
+    assert written.isascii()
+    assert written.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
     "malformed",
     [
         f"GET {ASKED}&key={KEY}&\xff HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -102,6 +102,90 @@ def test_an_entity_of_the_wrong_shape_is_told_by_field_and_not_by_value(ask, cap
     assert "canary" not in caplog.text + reply.text
 
 
+CHAT = {"chatType": "whatsapp", "chatId": "46701740605"}
+ANNA = {"responsibleUserId": "1", "name": "Anna", "contactData": [CHAT]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ({"contactData": [{**CHAT, "username": None}]}, {}),
+        ({"contactData": [{**CHAT, "username": ["x"], "phone": 7, "new": {}}]}, {}),
+        ({"contactData": [{**CHAT, "chatId": 46701740605}]}, {"contactData": [CHAT]}),
+        ({"contactData": [CHAT, {"chatType": "telegram"}, None, "x"]}, {}),
+        ({"name": "x" * 201}, {"name": "x" * 200}),
+        ({"name": f" {'x' * 200} "}, {"name": "x" * 200}),
+        ({"name": ""}, {"name": "46701740605"}),
+        ({"name": " "}, {"name": "46701740605"}),
+        ({"name": None}, {"name": "46701740605"}),
+        ({"name": ["x"]}, {"name": "46701740605"}),
+        (
+            {"name": "", "contactData": [{**CHAT, "username": "anna"}]},
+            {"name": "anna", "contactData": [{**CHAT, "username": "anna"}]},
+        ),
+        ({"responsibleUserId": None}, {"responsibleUserId": None}),
+        ({"responsibleUserId": "x" * 101}, {"responsibleUserId": None}),
+        ({"contactData": None}, {"contactData": None}),
+        ({"contactData": []}, {"contactData": None}),
+        ({"contactData": {}, "name": ""}, {"contactData": None, "name": None}),
+        ({"uri": 7, "id": "theirs"}, {}),
+    ],
+)
+def test_nothing_that_wazzup_asks_costs_it_the_contact_that_was_made(ask, asked, answered, caplog):
+    reply = ask(answering(body=b'{"id": "C1"}'), {"createContact": {**ANNA, **asked}})
+    wanted = {"id": "C1", **ANNA, **answered}
+
+    assert reply.status_code == 200
+    assert reply.json == {name: value for name, value in wanted.items() if value is not None}
+    assert "wrong" not in caplog.text
+
+
+@pytest.mark.parametrize("contacts", [None, [], "K1", [{}]])
+def test_nothing_that_wazzup_asks_costs_it_the_deal_that_was_made(ask, contacts):
+    body = b'{"id": "D1", "name": "Pergola", "uri": "https://crm.example.com/D1"}'
+    reply = ask(answering(body=body), {"createDeal": {"contacts": contacts}})
+
+    assert reply.status_code == 200
+    assert reply.json == {**json.loads(body), "closed": False}
+
+
+def test_what_the_endpoint_says_is_null_it_leaves_out(ask):
+    chat = {"chatType": "telegram", "chatId": "7", "username": None}
+    body = {"id": "C1", "name": None, "uri": None, "contactData": [chat]}
+    reply = ask(answering(body=json.dumps(body).encode()), {"createContact": ANNA})
+
+    assert reply.json == {
+        "id": "C1",
+        "responsibleUserId": "1",
+        "name": "Anna",
+        "contactData": [{"chatType": "telegram", "chatId": "7"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"id": None}, "id"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"responsibleUserId": ["x"]}, "responsibleUserId"),
+        ({"contactData": []}, "contactData"),
+    ],
+)
+def test_only_what_the_endpoint_says_itself_is_blamed_on_it(ask, wrong, named, caplog):
+    asked = {"createContact": {"name": 7, "contactData": 7, "responsibleUserId": []}}
+    reply = ask(answering(body=json.dumps({"id": "C1", **wrong}).encode()), asked)
+
+    assert reply.status_code == 502
+    assert f"a createContact was answered with a wrong {named}\n" in caplog.text
+
+
+def test_the_id_is_the_endpoints_own(ask):
+    reply = ask(answering(body=b"{}"), {"createContact": {**ANNA, "id": "theirs"}})
+
+    assert reply.status_code == 502
+
+
 @pytest.mark.parametrize("name", ["createContact", "createDeal"])
 def test_a_sink_without_answers_is_given_the_event_later(serve, caplog, name):
     app = serve()
