@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -87,60 +87,55 @@ class Directory:
     def _find(
         self, lookup: Lookup, until: float, questions: list[_Question]
     ) -> tuple[Finding, ...]:
-        first = self._ask([lookup] * len(self.sources), until, questions)
-        leader = _leader(lookup, first, until)
-        ahead = []
+        first = self._ask(dict.fromkeys(range(len(self.sources)), lookup), until, questions)
+        again: dict[int, _Question] = {}
+        leader = _leader(lookup, first.values(), until)
         if leader:
-            heard = [_finish(one, until) if one.is_answered(0) else None for one in first]
-            ahead = self._ask_again(lookup, leader, heard, until, questions)
-        findings = _agree(lookup, tuple(_finish(question, until) for question in first))
+            heard = {at: _finish(one, until) for at, one in first.items() if one.is_answered(0)}
+            again = self._ask_again(lookup, leader, heard, until, questions)
+        findings = _agree(lookup, tuple(_finish(one, until) for one in first.values()))
         best = best_match(findings)
         if best is None or len(findings) == 1:
             # Nobody is known, or no other source is left to be asked about the person.
             return findings
-        left = [
-            None if at < len(ahead) and ahead[at].keys else finding
+        left = {at: finding for at, finding in enumerate(findings) if at not in again}
+        again |= self._ask_again(lookup, best, left, until, questions)
+        enriched = (
+            _enriched(finding, again[at], until) if at in again else finding
             for at, finding in enumerate(findings)
-        ]
-        later = self._ask_again(lookup, best, left, until, questions)
-        again = [
-            one if one.keys else other for one, other in zip(ahead or later, later, strict=True)
-        ]
-        both = zip(findings, again, strict=True)
-        return _agree(
-            _knowing(lookup, best), tuple(_enriched(one, other, until) for one, other in both)
         )
+        return _agree(_knowing(lookup, best), tuple(enriched))
 
     def _ask(
-        self, lookups: Sequence[Lookup], until: float, questions: list[_Question]
-    ) -> list[_Question]:
-        """Ask all sources at once, each its own question."""
+        self, lookups: Mapping[int, Lookup], until: float, questions: list[_Question]
+    ) -> dict[int, _Question]:
+        """Ask sources at once, each its own question, by their place."""
         # All look into their caches before the first of them waits for one.
-        asked = [
-            _read(source, cache, lookup)
-            for source, cache, lookup in zip(self.sources, self._caches, lookups, strict=True)
-        ]
-        questions.extend(asked)
-        for question, guard in zip(asked, self.guards, strict=True):
-            _start(question, guard, until)
+        asked = {
+            at: _read(self.sources[at], self._caches[at], lookup) for at, lookup in lookups.items()
+        }
+        questions.extend(asked.values())
+        for at, question in asked.items():
+            _start(question, self.guards[at], until)
         return asked
 
     def _ask_again(
         self,
         lookup: Lookup,
         best: Match,
-        findings: Sequence[Finding | None],
+        findings: Mapping[int, Finding],
         until: float,
         questions: list[_Question],
-    ) -> list[_Question]:
+    ) -> dict[int, _Question]:
         """Ask those that know nobody yet, by the identities of the best match."""
         known = _knowing(lookup, best)
-        asked = self._ask(
-            list(map(partial(_remaining, known), self.sources, findings)), until, questions
-        )
-        for question in asked:
+        remaining = {
+            at: _remaining(known, self.sources[at], finding) for at, finding in findings.items()
+        }
+        asked = self._ask(remaining, until, questions)
+        for question in asked.values():
             question.via = best.source
-        return asked
+        return {at: question for at, question in asked.items() if question.keys}
 
 
 @dataclass(slots=True)
@@ -167,7 +162,7 @@ class _Question:
         return self.call is None or self.call.wait(until)
 
 
-def _leader(lookup: Lookup, questions: Sequence[_Question], until: float) -> Match | None:
+def _leader(lookup: Lookup, questions: Collection[_Question], until: float) -> Match | None:
     """Who is known for sure at half time, when some sources have not answered by then.
 
     That is somebody found by the strongest identity that ImBox sent: no later answer changes it. A
@@ -287,21 +282,16 @@ def _knowing(lookup: Lookup, best: Match) -> Lookup:
     return replace(lookup, identities={**_identities(best), **lookup.identities})
 
 
-def _remaining(known: Lookup, source: DataSource, finding: Finding | None) -> Lookup:
-    """The identities that a source which knows nobody yet has not been asked by.
-
-    None: the source is not to be asked again.
-    """
-    is_open = finding is not None and finding.outcome in {Outcome.NOT_ASKED, Outcome.UNKNOWN}
-    own = source.context.enrich - frozenset(finding.asked) if finding and is_open else frozenset()
+def _remaining(known: Lookup, source: DataSource, finding: Finding) -> Lookup:
+    """The identities that a source which knows nobody yet has not been asked by."""
+    is_open = finding.outcome in {Outcome.NOT_ASKED, Outcome.UNKNOWN}
+    own = source.context.enrich - frozenset(finding.asked) if is_open else frozenset()
     return known.trusting(own)
 
 
 def _enriched(finding: Finding, again: _Question, until: float) -> Finding:
     """Both answers of a source as one."""
     second = _finish(again, until)
-    if second.outcome is Outcome.NOT_ASKED:
-        return finding
     return replace(
         second,
         match=replace(second.match, via=again.via) if second.match else None,
